@@ -1,0 +1,5 @@
+"""What a notebook imports."""
+
+from footplate_spec import __version__
+
+__all__ = ["__version__"]

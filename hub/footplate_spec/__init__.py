@@ -1,0 +1,101 @@
+"""The contract: what people submit, what the platform answers, and the words both use."""
+
+from .agent import Desired, ExitReport, Report, Stop
+from .base import Answer, Submitted, explain_validation
+from .events import Event, EventKind
+from .group import Group, Quota, QuotaUse, Usage
+from .job import (
+    Command,
+    Exclude,
+    FunctionSource,
+    GitSource,
+    JobSpec,
+    Mount,
+    Payload,
+    Placement,
+    Python,
+    Recovery,
+    Resources,
+    Role,
+    SecretUse,
+    Setup,
+    Source,
+    WorkspaceSource,
+)
+from .names import attempt_id, job_id, slug
+from .node import Node
+from .reasons import Cause, CauseCode, Reason, ReasonCode, dominant
+from .states import JOB_FINAL, REPLICA_FINAL, JobState, ReplicaState, may_follow
+from .tree import Tree, TreeFile
+from .version import __version__
+from .views import (
+    AttemptView,
+    FollowItem,
+    JobPage,
+    JobResult,
+    JobSummary,
+    JobView,
+    Me,
+    MetricPoint,
+    ReplicaView,
+    Why,
+)
+
+__all__ = [
+    "JOB_FINAL",
+    "REPLICA_FINAL",
+    "Answer",
+    "AttemptView",
+    "Cause",
+    "CauseCode",
+    "Command",
+    "Desired",
+    "Event",
+    "EventKind",
+    "Exclude",
+    "ExitReport",
+    "FollowItem",
+    "FunctionSource",
+    "GitSource",
+    "Group",
+    "JobPage",
+    "JobResult",
+    "JobSpec",
+    "JobState",
+    "JobSummary",
+    "JobView",
+    "Me",
+    "MetricPoint",
+    "Mount",
+    "Node",
+    "Payload",
+    "Placement",
+    "Python",
+    "Quota",
+    "QuotaUse",
+    "Reason",
+    "ReasonCode",
+    "Recovery",
+    "ReplicaState",
+    "ReplicaView",
+    "Report",
+    "Resources",
+    "Role",
+    "SecretUse",
+    "Setup",
+    "Source",
+    "Stop",
+    "Submitted",
+    "Tree",
+    "TreeFile",
+    "Usage",
+    "Why",
+    "WorkspaceSource",
+    "__version__",
+    "attempt_id",
+    "dominant",
+    "explain_validation",
+    "job_id",
+    "may_follow",
+    "slug",
+]

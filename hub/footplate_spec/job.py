@@ -1,0 +1,310 @@
+"""A job as people submit it. A field is here because it works; all others are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+
+from .base import Submitted
+from .names import Digest, EnvName, GroupPath, Name
+from .units import Bytes, Cpu, Seconds
+
+__all__ = [
+    "Command",
+    "Exclude",
+    "FunctionSource",
+    "GitSource",
+    "JobSpec",
+    "Mount",
+    "OnFailure",
+    "OnSuccess",
+    "Payload",
+    "Placement",
+    "Python",
+    "Recovery",
+    "Resources",
+    "Role",
+    "SecretUse",
+    "Setup",
+    "Source",
+    "WorkspaceSource",
+]
+
+OnFailure = Literal["restart_replica", "restart_gang", "fail_job", "ignore"]
+OnSuccess = Literal["wait_all", "end_job"]
+Command = list[Annotated[str, StringConstraints(max_length=100_000)]] | str
+
+
+class WorkspaceSource(Submitted):
+    """A snapshot of a folder: the digest of its tree (a ``footplate_spec.tree.Tree`` blob)."""
+
+    what: ClassVar[str] = "source.workspace"
+    digest: Digest
+
+
+class GitSource(Submitted):
+    """A commit of a git repository. ``ref`` is resolved to ``commit`` at submit and recorded."""
+
+    what: ClassVar[str] = "source.git"
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    ref: str = "HEAD"
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40,64}$")] | None = None
+    path: str = ""
+    submodules: bool = False
+    secret: Name | None = Field(
+        default=None, description="Name of a secret: a token for https, a private key for ssh."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _no_options_and_no_passwords(cls, url: str) -> str:
+        if url.startswith("-") or "::" in url:
+            raise ValueError(f"{url!r} is not a repository's address")
+        scheme, found, rest = url.partition("://")
+        if found and "@" in rest.split("/")[0] and ":" in rest.split("/")[0].split("@")[0]:
+            raise ValueError("a password does not belong in a URL; store it as a secret and name it")
+        if found and scheme not in {"https", "http", "ssh", "git", "file"}:
+            raise ValueError(f"{scheme}:// is not a way to fetch a repository")
+        return url
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError("is a folder inside the repository")
+        return path
+
+
+class Payload(Submitted):
+    """One value that travels: how it is encoded and where its bytes are."""
+
+    what: ClassVar[str] = "a value"
+    encoding: Literal["source", "pickle", "npy", "arrow"]
+    digest: Digest
+
+
+class FunctionSource(Submitted):
+    """A notebook cell (``payload.encoding`` is ``source``) or a function (``pickle``).
+
+    Parameters
+    ----------
+    payload
+        The cell's text, or the pickled ``(function, args, kwargs)``.
+    inputs
+        Variables that the cell finds defined.
+    outputs
+        Variables that come back; a function's return value is named ``return``.
+    """
+
+    what: ClassVar[str] = "source.function"
+    payload: Payload
+    inputs: dict[str, Payload] = Field(default_factory=dict)
+    outputs: list[str] = Field(default_factory=list)
+
+
+class Source(Submitted):
+    """Where the code comes from: one of these, or none when it is already there."""
+
+    what: ClassVar[str] = "source"
+    workspace: WorkspaceSource | None = None
+    git: GitSource | None = None
+    function: FunctionSource | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.workspace and self.git:
+            raise ValueError("code comes from a workspace or from git, not from both")
+        return self
+
+
+class Python(Submitted):
+    """The submitter's own interpreter, so that the code finds the packages it was written with.
+
+    Parameters
+    ----------
+    version
+        ``3.11``: pickled values need the same minor version on both sides.
+    executable
+        Path of the interpreter, where the cluster shares the submitter's file system.
+    packages
+        Digest of the installed packages, ``name==version`` a line: what the run is recorded with.
+    """
+
+    what: ClassVar[str] = "python"
+    version: Annotated[str, StringConstraints(pattern=r"^3\.\d{1,2}$")]
+    executable: Annotated[str, StringConstraints(pattern=r"^/", max_length=4096)] | None = None
+    packages: Digest | None = None
+
+
+class Setup(Submitted):
+    """Packages and a script on top of the environment, installed once and cached by content."""
+
+    what: ClassVar[str] = "setup"
+    pip: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(default_factory=list)
+    script: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    time_limit: Seconds = 900
+
+    @field_validator("pip")
+    @classmethod
+    def _requirements_only(cls, pip: list[str]) -> list[str]:
+        for requirement in pip:
+            if requirement.lstrip().startswith("-"):
+                raise ValueError(
+                    f"{requirement!r} is an option of pip, not a package; indexes are the platform's setting"
+                )
+        return pip
+
+
+class Resources(Submitted):
+    """What one replica needs."""
+
+    what: ClassVar[str] = "resources"
+    cpu: Cpu = Field(default=1000, validate_default=False)
+    memory: Bytes = 2 * 2**30
+    gpu: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    flavor: Name | list[Name] | None = None
+
+    @field_validator("cpu", "memory")
+    @classmethod
+    def _some(cls, amount: int) -> int:
+        if amount <= 0:
+            raise ValueError("must be more than nothing")
+        return amount
+
+    @property
+    def flavors(self) -> list[str]:
+        """The flavors that will do, in the user's order; none means any."""
+        return [self.flavor] if isinstance(self.flavor, str) else list(self.flavor or [])
+
+
+class Role(Submitted):
+    """A named set of identical replicas."""
+
+    what: ClassVar[str] = "a role"
+    name: Name = "worker"
+    replicas: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
+    command: Command | None = None
+    env: dict[EnvName, str] = Field(default_factory=dict)
+    resources: Resources = Field(default_factory=Resources)
+    on_failure: OnFailure | None = Field(
+        default=None,
+        description="Unset: a fault of the platform or a machine restarts the gang, "
+        "and the program's own error fails the job.",
+    )
+    on_success: OnSuccess = "wait_all"
+
+
+class SecretUse(Submitted):
+    """A stored secret as the job sees it: an environment variable, or a file named by one."""
+
+    what: ClassVar[str] = "a secret"
+    name: Name
+    as_: Literal["env", "file"] = Field(default="env", alias="as")
+
+    @property
+    def variable(self) -> str:
+        """``wandb-key`` is found in ``WANDB_KEY``."""
+        return self.name.upper().replace("-", "_")
+
+
+class Mount(Submitted):
+    """A volume that the platform's owner declared, at a path the code expects."""
+
+    what: ClassVar[str] = "a mount"
+    volume: Name
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, path: str) -> str:
+        if ".." in path.split("/") or path.strip("/") == "":
+            raise ValueError("is a folder, without '..'")
+        return path
+
+
+class Exclude(Submitted):
+    """Machines that the job must not run on, by name or by address."""
+
+    what: ClassVar[str] = "exclude"
+    nodes: list[str] = Field(default_factory=list)
+    addresses: list[str] = Field(default_factory=list)
+
+
+class Placement(Submitted):
+    """Machines that the job must run on: those that carry all of these labels."""
+
+    what: ClassVar[str] = "placement"
+    nodes: dict[str, str] = Field(default_factory=dict)
+
+
+class Recovery(Submitted):
+    """What happens after a fault, and how long a process may write its checkpoint when asked to stop."""
+
+    what: ClassVar[str] = "recovery"
+    max_restarts: Annotated[int, Field(ge=0, le=1000, strict=True)] = 3
+    checkpoint_grace: Seconds = 60
+
+
+def _one_or_many(value: Any) -> str:
+    return "many" if isinstance(value, list) else "one"
+
+
+class JobSpec(Submitted):
+    """A training, or any batch, run."""
+
+    what: ClassVar[str] = "a job"
+    name: Name = "job"
+    source: Source = Field(default_factory=Source)
+    command: Command | None = None
+    env: dict[EnvName, str] = Field(default_factory=dict)
+    secrets: list[SecretUse] = Field(default_factory=list)
+    python: Python | None = None
+    setup: Setup = Field(default_factory=Setup)
+    roles: Annotated[list[Role], Field(min_length=1, max_length=100)] = Field(
+        default_factory=lambda: [Role()]
+    )
+    mounts: list[Mount] = Field(default_factory=list)
+    cluster: Annotated[
+        Annotated[Name, Tag("one")] | Annotated[list[Name], Tag("many")],
+        Discriminator(_one_or_many),
+    ] = "any"
+    group: GroupPath | None = Field(
+        default=None, description="Unset: the submitter's only group, or the platform's default."
+    )
+    priority: Name = "normal"
+    time_limit: Seconds | None = Field(
+        default=None, description="Unset: the group's default; never above its maximum."
+    )
+    exclude: Exclude = Field(default_factory=Exclude)
+    placement: Placement = Field(default_factory=Placement)
+    recovery: Recovery = Field(default_factory=Recovery)
+
+    @model_validator(mode="after")
+    def _runs_something(self) -> Self:
+        names = [role.name for role in self.roles]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two roles are named {max(names, key=names.count)!r}")
+        if self.source.function is not None:
+            if self.python is None:
+                raise ValueError("a function needs the Python version that it was written with")
+            if self.command is not None or any(role.command for role in self.roles):
+                raise ValueError("a job runs a function or a command, not both")
+        else:
+            for role in self.roles:
+                if not (role.command or self.command):
+                    raise ValueError(f"nothing to run: role {role.name!r} has no command")
+        if self.time_limit is not None and self.time_limit <= 0:
+            raise ValueError("time_limit must be more than nothing")
+        return self
+
+    @property
+    def replicas(self) -> int:
+        """Processes in the gang, all roles together."""
+        return sum(role.replicas for role in self.roles)
+
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters that will do, in the user's order; none means any."""
+        named = [self.cluster] if isinstance(self.cluster, str) else list(self.cluster)
+        return [] if "any" in named else named

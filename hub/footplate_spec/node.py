@@ -1,0 +1,42 @@
+"""Machines of a cluster."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .base import Answer
+
+__all__ = ["Node"]
+
+
+class Node(Answer):
+    """A machine, what it has and what is in use.
+
+    Parameters
+    ----------
+    cpu, memory, gpu
+        Capacity: thousandths of a core, bytes, whole devices.
+    declared
+        The GPUs are a number in the configuration without devices behind it.
+    advisory
+        CPU and memory are watched, not enforced: the machine gives no control groups.
+    blocked
+        Why nobody may use it, if so.
+    """
+
+    cluster: str
+    name: str
+    flavor: str
+    cpu: int
+    memory: int
+    gpu: int = 0
+    gpu_model: str | None = None
+    declared: bool = False
+    advisory: bool = False
+    address: str = "127.0.0.1"
+    labels: dict[str, str] = Field(default_factory=dict)
+    ready: bool = True
+    blocked: str | None = None
+    used_cpu: int = 0
+    used_memory: int = 0
+    used_gpu: int = 0
