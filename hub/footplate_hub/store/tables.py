@@ -1,0 +1,181 @@
+"""The tables. Times are unix seconds, documents are JSON text, so that both databases hold the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "address_blocks",
+    "attempts",
+    "blob_owners",
+    "blob_refs",
+    "blobs",
+    "events",
+    "jobs",
+    "metadata",
+    "node_blocks",
+    "replicas",
+    "secrets",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("group_path", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stopping", Text),  # why its processes are being ended, until they have
+    Column("priority", Text, nullable=False),
+    Column("place", Double, nullable=False),  # when it got its place in line; kept through restarts
+    Column("spec", Text, nullable=False),
+    Column("replicas", Integer, nullable=False),
+    Column("gpu", Integer, nullable=False),
+    Column("declared", Boolean, nullable=False, default=False),
+    Column("time_limit", Integer, nullable=False),
+    Column("cluster", Text),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("restarts", Integer, nullable=False, default=0),
+    Column("submitted", Double, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("reason", Text),
+    Column("cause", Text),
+    Column("result", Text),
+    Column("idempotency_key", Text),
+    Column("idempotency_digest", Text),  # of the spec, so that a key used for another job is noticed
+    UniqueConstraint("owner", "idempotency_key"),
+    Index("ix_jobs_submitted_id", "submitted", "id"),
+    Index("ix_jobs_state_submitted", "state", "submitted"),
+    Index("ix_jobs_owner_submitted", "owner", "submitted"),
+    Index("ix_jobs_group_path_submitted", "group_path", "submitted"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("job", Text, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("outcome", Text),
+    Column("cause", Text),
+    Column("removed", Boolean, nullable=False, default=False),  # the engine holds nothing of it any more
+    UniqueConstraint("job", "number"),
+    Index("ix_attempts_removed", "removed"),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("attempt", Text, ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("flavor", Text, nullable=False),
+    Column("gpus", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("execution", Integer, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("cause", Text),
+    Column("message", Text, nullable=False, default=""),
+    Column("address", Text),
+    Column("port", Integer),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("log_size", BigInteger, nullable=False, default=0),
+    Column("exit", Text),  # the whole ExitReport of its last execution
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("actor", Text),
+    Column("group_path", Text),
+    Column("data", Text, nullable=False),
+    sqlite_autoincrement=True,  # a number is never used again, even after retention took the last row
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("stored", Double, nullable=False),
+)
+
+blob_owners = Table(
+    "blob_owners",
+    metadata,
+    Column("digest", Text, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("leased_until", Double, nullable=False),  # an upload or a look-up; not swept before
+)
+
+blob_refs = Table(
+    "blob_refs",
+    metadata,
+    Column("digest", Text, ForeignKey("blobs.digest"), primary_key=True),
+    Column("job", Text, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("holder", Text, primary_key=True),  # "user:ada" or "group:research/vision"
+    Column("name", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated", Double, nullable=False),
+)
+
+node_blocks = Table(
+    "node_blocks",
+    metadata,
+    Column("cluster", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+)
+
+address_blocks = Table(
+    "address_blocks",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+)
