@@ -1,0 +1,1 @@
+"""What runs in front of a user's process in every replica; standard library only."""

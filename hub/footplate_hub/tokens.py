@@ -59,7 +59,7 @@ class ReplicaTokens:
     def verify(self, token: str) -> ReplicaId | None:
         """Whose token this is, or None if it was not minted here."""
         claims, _, mac = token.rpartition(".")
-        if not hmac.compare_digest(self._mac(claims), mac):
+        if not hmac.compare_digest(self._mac(claims).encode(), mac.encode()):
             return None
         _, attempt, role, index = claims.split(".")
         return ReplicaId(attempt, role, int(index))

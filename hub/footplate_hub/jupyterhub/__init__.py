@@ -1,0 +1,1 @@
+"""What JupyterHub is told about Footplate."""

@@ -1,0 +1,1 @@
+"""The scheduling core: pure functions over plain dataclasses."""
