@@ -48,15 +48,16 @@ class TreeFile(Submitted):
 
 
 def _leaves(path: str, target: str) -> bool:
-    """Whether a relative link at ``path`` to ``target`` points outside the tree, textually."""
+    """Whether a relative link at ``path`` to ``target`` may point outside the tree.
+
+    ``..`` is allowed at the beginning only: after a name it may follow another link, and where that
+    leads cannot be read from the text.
+    """
     if target.startswith("/"):
         return True
-    depth = len(PurePosixPath(path).parts) - 1
-    for part in PurePosixPath(target).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            return True
-    return False
+    parts = PurePosixPath(target).parts
+    up = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    return up > len(PurePosixPath(path).parts) - 1 or ".." in parts[up:]
 
 
 class Tree(Submitted):

@@ -1,0 +1,103 @@
+"""A job as people submit it: what is unknown, unbuilt or contradictory is refused in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from footplate_spec import JobSpec, Role, attempt_id, explain_validation, job_id, slug
+
+RUNS = {"command": ["true"]}
+
+
+def refusal(**fields):
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate(fields)
+    return explain_validation(caught.value)
+
+
+def test_the_smallest_job_is_a_command():
+    job = JobSpec.model_validate(RUNS)
+
+    assert (job.replicas, job.priority, job.clusters, job.roles[0].resources.gpu) == (1, "normal", [], 0)
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_name():
+    assert "'comand'; did you mean 'command'?" in refusal(comand=["true"])
+
+
+@pytest.mark.parametrize("field", ["image", "array", "after", "notify", "output", "lifetime", "region"])
+def test_a_field_that_is_not_built_is_refused_not_ignored(field):
+    assert f"has no field {field!r}" in refusal(**RUNS, **{field: "x"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "nothing to run"),
+        ({**RUNS, "roles": [{"resources": {"gpu": -1}}]}, "roles.0.resources.gpu"),
+        ({**RUNS, "roles": [{"resources": {"gpu": 1.5}}]}, "roles.0.resources.gpu"),
+        ({**RUNS, "roles": [{"resources": {"cpu": 0}}]}, "must be more than nothing"),
+        ({**RUNS, "roles": [{"name": "a"}, {"name": "a"}]}, "two roles are named 'a'"),
+        ({**RUNS, "roles": []}, "roles"),
+        ({**RUNS, "time_limit": "soon"}, "'soon' is not a length of time"),
+        ({**RUNS, "time_limit": 0}, "time_limit must be more than nothing"),
+        ({**RUNS, "name": "Über"}, "name"),
+        ({**RUNS, "env": {"1X": "y"}}, "env"),
+        ({**RUNS, "group": "../up"}, "group"),
+        ({**RUNS, "setup": {"pip": ["--index-url=http://x"]}}, "is an option of pip"),
+        ({**RUNS, "mounts": [{"volume": "a", "path": "../b"}]}, "without '..'"),
+        ({**RUNS, "source": {"git": {"url": "https://me:pw@host/r"}}}, "a password does not belong in a URL"),
+        ({**RUNS, "source": {"git": {"url": "ext::sh -c true"}}}, "is not a repository's address"),
+        ({**RUNS, "source": {"git": {"url": "--upload-pack=x"}}}, "is not a repository's address"),
+        ({**RUNS, "source": {"git": {"url": "https://h/r", "path": "../x"}}}, "inside the repository"),
+        ({**RUNS, "source": {"workspace": {"digest": "sha256:1"}}}, "source.workspace.digest"),
+        (
+            {"source": {"function": {"payload": {"encoding": "source", "digest": f"sha256:{'0' * 64}"}}}},
+            "needs the Python version",
+        ),
+        (
+            {
+                **RUNS,
+                "python": {"version": "3.11"},
+                "source": {"function": {"payload": {"encoding": "source", "digest": f"sha256:{'0' * 64}"}}},
+            },
+            "a function or a command, not both",
+        ),
+    ],
+)
+def test_a_contradiction_or_nonsense_is_refused(fields, sentence):
+    assert sentence in refusal(**fields)
+
+
+def test_a_spec_reads_back_what_it_wrote():
+    spec = JobSpec.model_validate(
+        {
+            **RUNS,
+            "cluster": ["a", "b"],
+            "time_limit": "2h",
+            "secrets": [{"name": "wandb-key", "as": "file"}],
+            "roles": [{"name": "worker", "replicas": 4, "resources": {"cpu": "500m", "flavor": ["a", "b"]}}],
+        }
+    )
+
+    again = JobSpec.model_validate_json(spec.model_dump_json(by_alias=True))
+
+    assert again == spec
+    assert (again.secrets[0].variable, again.clusters, again.time_limit) == ("WANDB_KEY", ["a", "b"], 7200)
+
+
+def test_replicas_of_all_roles_count():
+    spec = JobSpec.model_validate({**RUNS, "roles": [{"name": "master"}, {"name": "worker", "replicas": 3}]})
+
+    assert spec.replicas == 4
+    assert isinstance(spec.roles[0], Role)
+
+
+def test_ids_are_made_from_names():
+    first, second = job_id("digits"), job_id("digits")
+
+    assert first != second
+    assert first.startswith("digits-")
+    assert attempt_id(first, 2) == f"{first}-a2"
+    assert (slug("Train_v2.py"), slug("…")) == ("train-v2-py", "job")
