@@ -1,4 +1,4 @@
-"""Fail when a test was skipped for any reason but a missing NVIDIA device: a check that does not run is none."""
+"""Fail when a test was skipped for anything but a missing NVIDIA device: what does not run checks nothing."""
 
 from __future__ import annotations
 
@@ -21,5 +21,4 @@ def skipped(report: Path) -> list[str]:
 
 if __name__ == "__main__":
     found = skipped(Path(sys.argv[1]))
-    print(*found, sep="\n", file=sys.stderr)
     sys.exit(f"{len(found)} tests were skipped" if found else 0)
