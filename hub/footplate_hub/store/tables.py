@@ -21,6 +21,7 @@ __all__ = [
     "address_blocks",
     "attempts",
     "blob_owners",
+    "blob_parts",
     "blob_refs",
     "blobs",
     "events",
@@ -150,6 +151,14 @@ blob_refs = Table(
     metadata,
     Column("digest", Text, ForeignKey("blobs.digest"), primary_key=True),
     Column("job", Text, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+# A tree keeps its files: once for each tree, however many jobs run it.
+blob_parts = Table(
+    "blob_parts",
+    metadata,
+    Column("tree", Text, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Text, ForeignKey("blobs.digest"), primary_key=True, index=True),
 )
 
 secrets = Table(

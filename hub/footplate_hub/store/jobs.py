@@ -1,0 +1,351 @@
+"""Jobs as people see them: submitted, listed, edited, deleted. Their attempts are in ``attempts``.
+
+What one person may see is decided here, in the query, so that no page or count shows more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, union, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from footplate_spec import (
+    JOB_FINAL,
+    Cause,
+    EventKind,
+    JobSpec,
+    JobState,
+    JobSummary,
+    Reason,
+    ReasonCode,
+    job_id,
+)
+
+from . import tables
+from .database import Transaction
+
+__all__ = [
+    "JobRow",
+    "NewJob",
+    "Viewer",
+    "by_key",
+    "delete_finished",
+    "edit",
+    "ended_before",
+    "find",
+    "insert_jobs",
+    "page",
+    "queued_of",
+    "summary",
+    "visible_among",
+]
+
+JobRow = RowMapping
+_j = tables.jobs
+_CHUNK = 500
+PENDING = Reason(
+    code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet."
+).model_dump_json()
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks: a person sees the own jobs and those of their groups; an administrator sees all."""
+
+    name: str
+    groups: frozenset[str]
+    admin: bool = False
+
+    def sees(self, owner: str, group: str | None) -> bool:
+        """Whether a job of ``owner`` in ``group`` is visible."""
+        return self.admin or owner == self.name or group in self.groups
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that was found valid; ``spec`` has its group filled in."""
+
+    spec: JobSpec
+    time_limit: int
+    key: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Says whether a repeated key means the same job."""
+        return hashlib.sha256(self.spec.model_dump_json(by_alias=True).encode()).hexdigest()
+
+
+class _Line:
+    """Places in line: submission times that never repeat, so that order is total and page marks exact."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def next(self, now: float) -> float:
+        self._last = max(now, self._last + 1e-6)
+        return self._last
+
+
+_line = _Line()
+
+
+async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> list[str]:
+    """Queue jobs in this order, each with its ``job.submitted`` event; their ids."""
+    rows: list[dict[str, Any]] = []
+    for job in jobs:
+        spec = job.spec
+        place = _line.next(t.now)
+        rows.append(
+            {
+                "id": job_id(spec.name),
+                "owner": owner,
+                "group_path": spec.group,
+                "name": spec.name,
+                "state": JobState.QUEUED.value,
+                "priority": spec.priority,
+                "place": place,
+                "spec": spec.model_dump_json(by_alias=True),
+                "replicas": spec.replicas,
+                "gpu": gpus(spec),
+                "declared": False,
+                "time_limit": job.time_limit,
+                "attempt": 0,
+                "restarts": 0,
+                "submitted": place,
+                "reason": PENDING,
+                "idempotency_key": job.key,
+                "idempotency_digest": job.digest if job.key else None,
+            }
+        )
+    await _draw_again(t, rows)
+    await t.execute(insert(_j), rows)
+    for row in rows:
+        t.record(
+            EventKind.JOB_SUBMITTED,
+            row["id"],
+            actor=owner,
+            group=row["group_path"],
+            data={"name": row["name"], "replicas": row["replicas"], "gpu": row["gpu"]},
+        )
+    return [row["id"] for row in rows]
+
+
+async def _draw_again(t: Transaction, rows: list[dict[str, Any]]) -> None:
+    """Give another id to those that drew one which is taken: rare, and never a failed submit."""
+    taken: set[str] = set()
+    pending = rows
+    while pending:
+        ids = [row["id"] for row in pending]
+        used: set[str] = set()
+        for start in range(0, len(ids), _CHUNK):
+            found = await t.execute(select(_j.c.id).where(_j.c.id.in_(ids[start : start + _CHUNK])))
+            used |= set(found.scalars())
+        again = []
+        for row in pending:
+            if row["id"] in used or row["id"] in taken:
+                row["id"] = job_id(row["name"])
+                again.append(row)
+            else:
+                taken.add(row["id"])
+        pending = again
+
+
+def gpus(spec: JobSpec) -> int:
+    """GPUs of the whole gang."""
+    return sum(role.replicas * role.resources.gpu for role in spec.roles)
+
+
+async def by_key(connection: AsyncConnection, owner: str, keys: Collection[str]) -> dict[str, JobRow]:
+    """The owner's jobs that were submitted with one of these idempotency keys."""
+    found: dict[str, JobRow] = {}
+    unique = sorted(set(keys))
+    for start in range(0, len(unique), _CHUNK):
+        statement = select(_j).where(
+            _j.c.owner == owner, _j.c.idempotency_key.in_(unique[start : start + _CHUNK])
+        )
+        rows = (await connection.execute(statement)).mappings()
+        found |= {row["idempotency_key"]: row for row in rows}
+    return found
+
+
+async def queued_of(connection: AsyncConnection, owner: str) -> int:
+    """How many of a person's jobs wait or run."""
+    statement = (
+        select(func.count())
+        .select_from(_j)
+        .where(_j.c.owner == owner, _j.c.state.not_in([s.value for s in JOB_FINAL]))
+    )
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def find(connection: AsyncConnection, job: str) -> JobRow | None:
+    """One job, or None."""
+    return (await connection.execute(select(_j).where(_j.c.id == job))).mappings().one_or_none()
+
+
+async def page(
+    connection: AsyncConnection,
+    viewer: Viewer,
+    *,
+    states: Collection[str] = (),
+    group: str | None = None,
+    owner: str | None = None,
+    limit: int = 100,
+    before: tuple[float, str] | None = None,
+) -> list[JobRow]:
+    """Jobs that ``viewer`` may see, newest first.
+
+    Parameters
+    ----------
+    before
+        Submission time and id of the last job of the page before.
+
+    Notes
+    -----
+    One indexed query for each source of visibility (own, each group), merged: an ``OR`` over them makes
+    SQLite sort everything that is visible to show a hundred.
+    """
+    filters: list[ColumnElement[bool]] = []
+    if states:
+        filters.append(_j.c.state.in_(sorted(states)))
+    if group is not None:
+        filters.append(_j.c.group_path == group)
+    if owner is not None:
+        filters.append(_j.c.owner == owner)
+    if before is not None:
+        moment, last = before
+        filters.append(or_(_j.c.submitted < moment, and_(_j.c.submitted == moment, _j.c.id < last)))
+        filters.append(_j.c.submitted <= moment)
+    columns = [column for column in _j.c if column.name not in {"spec", "result"}]
+
+    def newest(*source: ColumnElement[bool]) -> Any:
+        order = (_j.c.submitted.desc(), _j.c.id.desc())
+        return select(*columns).where(*source, *filters).order_by(*order).limit(limit)
+
+    if viewer.admin:
+        statement = newest()
+    else:
+        sources = [newest(_j.c.owner == viewer.name)]
+        sources += [newest(_j.c.group_path == name) for name in sorted(viewer.groups)]
+        merged = union(*(select(source.subquery()) for source in sources)).subquery()
+        statement = select(merged).order_by(merged.c.submitted.desc(), merged.c.id.desc()).limit(limit)
+    return list((await connection.execute(statement)).mappings())
+
+
+async def visible_among(connection: AsyncConnection, viewer: Viewer, ids: Sequence[str]) -> list[str]:
+    """Those of the jobs that ``viewer`` may see, in the order given."""
+    if viewer.admin:
+        return list(ids)
+    seen: set[str] = set()
+    for start in range(0, len(ids), _CHUNK):
+        statement = select(_j.c.id).where(
+            _j.c.id.in_(ids[start : start + _CHUNK]),
+            or_(_j.c.owner == viewer.name, _j.c.group_path.in_(sorted(viewer.groups))),
+        )
+        seen |= set((await connection.execute(statement)).scalars())
+    return [job for job in ids if job in seen]
+
+
+async def edit(
+    t: Transaction, row: JobRow, spec: JobSpec, *, time_limit: int, actor: str, changed: Sequence[str]
+) -> bool:
+    """Change a job that waits; False if it does not wait any more.
+
+    It keeps its place in line unless it now asks for more than when it got it.
+    """
+    old = JobSpec.model_validate_json(row["spec"])
+    values: dict[str, Any] = {
+        "spec": spec.model_dump_json(by_alias=True),
+        "priority": spec.priority,
+        "replicas": spec.replicas,
+        "gpu": gpus(spec),
+        "time_limit": time_limit,
+        "reason": PENDING,
+    }
+    grows = _asks_for_more(old, spec)
+    if grows:
+        values["place"] = _line.next(t.now)
+    statement = (
+        update(_j)
+        .where(_j.c.id == row["id"], _j.c.state == JobState.QUEUED.value, _j.c.spec == row["spec"])
+        .values(**values)
+    )
+    if (await t.execute(statement)).rowcount != 1:
+        return False
+    t.record(
+        EventKind.JOB_EDITED,
+        row["id"],
+        actor=actor,
+        group=row["group_path"],
+        data={"changed": list(changed), "place_kept": not grows},
+    )
+    return True
+
+
+def _asks_for_more(old: JobSpec, new: JobSpec) -> bool:
+    def total(spec: JobSpec) -> list[int]:
+        roles = [(role.replicas, role.resources) for role in spec.roles]
+        return [
+            sum(count for count, _ in roles),
+            sum(count * resources.gpu for count, resources in roles),
+            sum(count * resources.cpu for count, resources in roles),
+            sum(count * resources.memory for count, resources in roles),
+        ]
+
+    return any(after > before for before, after in zip(total(old), total(new), strict=True))
+
+
+async def delete_finished(t: Transaction, job: str, actor: str | None) -> list[str] | None:
+    """Delete a job that has ended; the ids of its attempts, whose files may go. None: it has not ended."""
+    attempts = list(
+        (await t.execute(select(tables.attempts.c.id).where(tables.attempts.c.job == job))).scalars()
+    )
+    statement = (
+        delete(_j)
+        .where(_j.c.id == job, _j.c.state.in_([s.value for s in JOB_FINAL]))
+        .returning(_j.c.group_path)
+    )
+    group = (await t.execute(statement)).scalar_one_or_none()
+    if group is None:
+        return None
+    t.record(EventKind.JOB_DELETED, job, actor=actor, group=group)
+    return attempts
+
+
+async def ended_before(connection: AsyncConnection, moment: float, limit: int = 200) -> list[str]:
+    """Jobs that ended before ``moment``."""
+    statement = (
+        select(_j.c.id).where(_j.c.state.in_([s.value for s in JOB_FINAL]), _j.c.ended < moment).limit(limit)
+    )
+    return list((await connection.execute(statement)).scalars())
+
+
+def summary(row: JobRow, reason: Reason | None = None) -> JobSummary:
+    """A row as people see it; ``reason`` is newer than the stored one."""
+    waits = row["state"] in {JobState.QUEUED.value, JobState.SUSPENDED.value}
+    if reason is None and waits and row["reason"]:
+        reason = Reason.model_validate_json(row["reason"])
+    return JobSummary(
+        id=row["id"],
+        name=row["name"],
+        owner=row["owner"],
+        group=row["group_path"],
+        state=row["state"],
+        stopping=row["stopping"] is not None,
+        priority=row["priority"],
+        replicas=row["replicas"],
+        gpu=row["gpu"],
+        declared=row["declared"],
+        cluster=row["cluster"],
+        attempt=row["attempt"],
+        submitted=row["submitted"],
+        started=row["started"],
+        ended=row["ended"],
+        reason=reason if waits else None,
+        cause=Cause.model_validate_json(row["cause"]) if row["cause"] else None,
+    )
