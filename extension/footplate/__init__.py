@@ -1,5 +1,86 @@
-"""What a notebook imports."""
+"""What a notebook imports.
 
-from footplate_spec import __version__
+Importing it costs next to nothing: every name is loaded when it is first used, so that a job that only
+calls ``footplate.report`` and a kernel that preloads the magics do not pay for the client.
+"""
 
-__all__ = ["__version__"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from footplate_spec import __version__
+
+    from .errors import (
+        FootplateError,
+        JobCancelledError,
+        JobFailedError,
+        NotFoundError,
+        RefusedError,
+        RemoteError,
+        UnpicklableError,
+        UnreachableError,
+        UntrustedError,
+        WrongCallError,
+    )
+    from .handle import Job
+    from .inside import checkpoint, output, report
+    from .launch import submit, train
+    from .session import attach, jobs, me, nodes, quota, secrets
+
+__all__ = [
+    "FootplateError",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "NotFoundError",
+    "RefusedError",
+    "RemoteError",
+    "UnpicklableError",
+    "UnreachableError",
+    "UntrustedError",
+    "WrongCallError",
+    "__version__",
+    "attach",
+    "checkpoint",
+    "jobs",
+    "me",
+    "nodes",
+    "output",
+    "quota",
+    "report",
+    "secrets",
+    "submit",
+    "train",
+]
+
+_HOME = {
+    "__version__": "footplate_spec",
+    "Job": ".handle",
+    **dict.fromkeys(("checkpoint", "output", "report"), ".inside"),
+    **dict.fromkeys(("submit", "train"), ".launch"),
+    **dict.fromkeys(("attach", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
+    **dict.fromkeys([name for name in __all__ if name.endswith("Error")], ".errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """``%load_ext footplate``: the magics of docs/magics.md."""
+    from .magics import FootplateMagics
+
+    shell.register_magics(FootplateMagics)

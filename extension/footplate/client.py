@@ -1,0 +1,241 @@
+"""The service's calls (docs/protocol.md §1) as typed methods. Nothing is decided here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from footplate_spec import (
+    Event,
+    FollowItem,
+    JobPage,
+    JobResult,
+    JobSpec,
+    JobSummary,
+    JobView,
+    Me,
+    MetricPoint,
+    Node,
+    QuotaUse,
+    Why,
+)
+
+from .errors import RefusedError
+from .following import Place, follow
+from .profile import Profile, find_profile
+from .transport import Transport
+from .uploads import BlobStore
+
+__all__ = ["Client"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Client:
+    """One person at one service.
+
+    Parameters
+    ----------
+    profile
+        Where and who; unset: as `find_profile` finds it.
+    patience
+        Seconds for which a call is repeated while the service is away.
+    """
+
+    def __init__(self, profile: Profile | None = None, patience: float = 30.0) -> None:
+        self.transport = Transport(profile or find_profile(), patience)
+        self.blobs = BlobStore(self.transport)
+        self._me: Me | None = None
+
+    @property
+    def me(self) -> Me:
+        """Who the service takes the caller for; asked once."""
+        if self._me is None:
+            self._me = self._get(Me, "me")
+        return self._me
+
+    def submit(self, spec: JobSpec, key: str | None = None) -> JobView:
+        """Queue a job. The same key is the same job, however often it is sent."""
+        answer = self.transport.call(
+            "POST",
+            "jobs",
+            content=spec.model_dump_json(by_alias=True, exclude_unset=True).encode(),
+            headers={
+                "Idempotency-Key": key or secrets.token_urlsafe(18),
+                "Content-Type": "application/json",
+            },
+        )
+        return _read(JobView, answer.content)
+
+    def jobs(
+        self,
+        state: str | None = None,
+        group: str | None = None,
+        owner: str | None = None,
+        limit: int = 20,
+    ) -> list[JobSummary]:
+        """Jobs that one may see, newest first."""
+        found: list[JobSummary] = []
+        before: str | None = None
+        while len(found) < limit:
+            answer = self.transport.call(
+                "GET",
+                "jobs",
+                params={
+                    "state": state,
+                    "group": group,
+                    "owner": owner,
+                    "limit": min(limit - len(found), 500),
+                    "before": before,
+                },
+            )
+            page = _read(JobPage, answer.content)
+            found += page.items
+            before = page.next
+            if before is None or not page.items:
+                break
+        return found
+
+    def job(self, job: str) -> JobView:
+        """Everything about one job."""
+        return self._get(JobView, f"jobs/{_segment(job)}")
+
+    def why(self, job: str) -> Why:
+        """Why it waits, runs as it does, or ended as it did."""
+        return self._get(Why, f"jobs/{_segment(job)}/why")
+
+    def result(self, job: str) -> JobResult:
+        """What the last attempt left behind."""
+        return self._get(JobResult, f"jobs/{_segment(job)}/result")
+
+    def events(self, job: str) -> list[Event]:
+        """A job's timeline."""
+        answer = self.transport.call("GET", f"jobs/{_segment(job)}/events")
+        return TypeAdapter(list[Event]).validate_json(answer.content)
+
+    def edit(self, job: str, changes: dict[str, Any]) -> JobView:
+        """Change a queued job, or the time limit of a running one."""
+        answer = self.transport.call("PATCH", f"jobs/{_segment(job)}", json=changes)
+        return _read(JobView, answer.content)
+
+    def cancel(self, job: str) -> JobView:
+        """Stop it: checkpoint signal, grace, end."""
+        return self._post_job(job, "cancel", repeat=True)
+
+    def suspend(self, job: str) -> JobView:
+        """Take it off its machines, or out of the line, until `resume`."""
+        return self._post_job(job, "suspend")
+
+    def resume(self, job: str) -> JobView:
+        """Put a suspended job back in line."""
+        return self._post_job(job, "resume")
+
+    def delete(self, job: str) -> None:
+        """Remove a finished job, its logs and what only it refers to."""
+        self.transport.call("DELETE", f"jobs/{_segment(job)}", repeat=False)
+
+    def follow(self, job: str, place: Place | None = None, on_away: Any = None) -> Iterator[FollowItem]:
+        """A job as it happens; see `footplate.following.follow`."""
+        return follow(self.transport, _segment(job), place, on_away)
+
+    def log(
+        self,
+        job: str,
+        role: str,
+        replica: int,
+        *,
+        attempt: int | None = None,
+        execution: int | None = None,
+        tail: int | None = None,
+    ) -> tuple[bytes, str | None]:
+        """A replica's output, or its last ``tail`` bytes, and the gap ``a-b`` where some were dropped."""
+        answer = self.transport.call(
+            "GET",
+            f"jobs/{_segment(job)}/logs/{_segment(role)}/{replica}",
+            params={"attempt": attempt, "execution": execution},
+            headers={"Range": f"bytes=-{tail}"} if tail else {},
+            accept=frozenset({416}),
+        )
+        if answer.status_code == 416:
+            return b"", None
+        return answer.content, answer.headers.get("Footplate-Log-Gap")
+
+    def metrics(self, job: str) -> list[MetricPoint]:
+        """All points that a job reported."""
+        points: list[MetricPoint] = []
+        after = 0
+        while True:
+            answer = self.transport.call("GET", f"jobs/{_segment(job)}/metrics", params={"after": after})
+            page = answer.json()
+            points += TypeAdapter(list[MetricPoint]).validate_python(page["points"])
+            if not page["points"] or page["next"] <= after:
+                return points
+            after = page["next"]
+
+    def quota(self) -> list[QuotaUse]:
+        """What one's groups may use, use and wait for."""
+        return TypeAdapter(list[QuotaUse]).validate_json(self.transport.call("GET", "quota").content)
+
+    def nodes(self) -> list[Node]:
+        """Machines, what they have and what is in use."""
+        return TypeAdapter(list[Node]).validate_json(self.transport.call("GET", "nodes").content)
+
+    def block_node(self, cluster: str, name: str, why: str) -> Node:
+        """Keep everyone off a machine; what runs there is evicted."""
+        path = f"nodes/{_segment(cluster)}/{_segment(name)}/block"
+        return _read(Node, self.transport.call("POST", path, json={"why": why}).content)
+
+    def unblock_node(self, cluster: str, name: str) -> Node:
+        """Let people use a machine again."""
+        path = f"nodes/{_segment(cluster)}/{_segment(name)}/unblock"
+        return _read(Node, self.transport.call("POST", path).content)
+
+    def secrets(self) -> list[dict[str, Any]]:
+        """Names of stored secrets; values are never read back."""
+        found: list[dict[str, Any]] = self.transport.call("GET", "secrets").json()
+        return found
+
+    def put_secret(self, name: str, value: str, group: str | None = None) -> None:
+        """Store a secret for oneself or for a group."""
+        body = {"value": value, **({"group": group} if group else {})}
+        self.transport.call("PUT", f"secrets/{_segment(name)}", json=body)
+
+    def delete_secret(self, name: str, group: str | None = None) -> None:
+        """Remove a secret."""
+        self.transport.call("DELETE", f"secrets/{_segment(name)}", params={"group": group}, repeat=False)
+
+    def volumes(self) -> list[dict[str, Any]]:
+        """Volumes that one's jobs may mount."""
+        found: list[dict[str, Any]] = self.transport.call("GET", "volumes").json()
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.transport.close()
+
+    def _get(self, model: type[_Model], path: str) -> _Model:
+        return _read(model, self.transport.call("GET", path).content)
+
+    def _post_job(self, job: str, verb: str, *, repeat: bool = False) -> JobView:
+        return _read(
+            JobView, self.transport.call("POST", f"jobs/{_segment(job)}/{verb}", repeat=repeat).content
+        )
+
+
+def _segment(text: str) -> str:
+    """A name as one part of a path: what a person types must not become another call."""
+    return quote(text, safe="") if text not in {"", ".", ".."} else quote(f"?{text}", safe="")
+
+
+def _read(model: type[_Model], content: bytes) -> _Model:
+    try:
+        return model.model_validate_json(content)
+    except ValidationError:
+        raise RefusedError(
+            "the service's answer is not one that this version understands; upgrade footplate here",
+            "version",
+        ) from None

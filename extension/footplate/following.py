@@ -1,0 +1,124 @@
+"""A job as it happens, without losing or doubling a byte when the connection or the service goes away.
+
+`Place` is the rule for resuming, without any I/O: the follower of a cell and that of the widgets share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from footplate_spec import FollowItem, MetricPoint
+
+from .errors import UnreachableError
+from .transport import Backoff, Transport
+
+__all__ = ["Place", "follow", "lines"]
+
+# A job outlives its service's restarts, so its followers do too.
+_PATIENCE = 600.0
+
+
+@dataclass
+class Place:
+    """How far a follower has read, and of which replica.
+
+    Parameters
+    ----------
+    role, replica
+        Unset: the first replica of the first role.
+    attempt, execution, offset
+        Where the next byte is expected; unset: from the start.
+    """
+
+    role: str | None = None
+    replica: int | None = None
+    attempt: int | None = None
+    execution: int | None = None
+    offset: int | None = None
+    _points: set[tuple[Any, ...]] = field(default_factory=set, repr=False)
+
+    def parameters(self) -> dict[str, Any]:
+        """The query that resumes here."""
+        return {
+            "role": self.role,
+            "replica": self.replica,
+            "attempt": self.attempt,
+            "execution": self.execution,
+            "offset": self.offset,
+        }
+
+    def take(self, item: FollowItem) -> FollowItem | None:
+        """What of an item is new; moves on past it."""
+        if item.kind == "log":
+            here = (self.attempt, self.execution)
+            if (item.attempt, item.execution) == here and item.offset <= (self.offset or 0):
+                return None
+            self.attempt, self.execution, self.offset = item.attempt, item.execution, item.offset
+        elif item.kind == "metrics":
+            fresh = [point for point in item.metrics if self._is_new(point)]
+            return item.model_copy(update={"metrics": fresh}) if fresh else None
+        return item
+
+    def _is_new(self, point: MetricPoint) -> bool:
+        key = (point.attempt, point.execution, point.role, point.replica, point.step, point.time)
+        if key in self._points:
+            return False
+        self._points.add(key)
+        return True
+
+
+def lines(chunks: Iterator[bytes]) -> Iterator[FollowItem]:
+    """Whole lines of a stream as items; a line that was cut short is left for the next connection."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield FollowItem.model_validate_json(line)
+
+
+def follow(
+    transport: Transport, job: str, place: Place | None = None, on_away: Callable[[], None] | None = None
+) -> Iterator[FollowItem]:
+    """Follow a job to its end.
+
+    Parameters
+    ----------
+    place
+        Where to begin; it is moved along, so that the caller can resume later.
+    on_away
+        Called once each time the service has been away for some seconds.
+
+    Raises
+    ------
+    UnreachableError
+        If the service stays away for ten minutes; the job is not affected.
+    """
+    place = place or Place()
+    backoff = Backoff(_PATIENCE)
+    attempts = 0
+    while True:
+        try:
+            with transport.stream(f"jobs/{job}/follow", place.parameters()) as response:
+                for item in lines(response.iter_bytes()):
+                    backoff, attempts = Backoff(_PATIENCE), 0
+                    new = place.take(item)
+                    if new is not None:
+                        yield new
+                    if item.kind == "end":
+                        return
+        except (httpx.TransportError, httpx.StreamError, ValidationError):
+            pass  # resumed below, at the byte after the last one that was yielded
+        attempts += 1
+        if attempts == 5 and on_away is not None:
+            on_away()
+        if not backoff.pause():
+            raise UnreachableError(
+                f"lost sight of {job}: Footplate has not answered for ten minutes; the job is not affected, "
+                f"%attach {job} looks again"
+            )
