@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import httpx
 
@@ -174,9 +174,9 @@ class BlobStore:
         """
         # Handed to the caller, who closes it.
         file = tempfile.SpooledTemporaryFile(max_size=64 * 2**20)  # noqa: SIM115
-        self.fetch_into(digest, file)
+        self.fetch_into(digest, cast(IO[bytes], file))
         file.seek(0)
-        return file  # type: ignore[return-value]
+        return cast(IO[bytes], file)
 
     def fetch_into(self, digest: str, file: IO[bytes]) -> int:
         """Write a blob's bytes into an open file, resuming where a connection was lost; their number."""

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import IO, Any, Literal, cast
 
 from footplate_spec import Payload
@@ -41,7 +42,8 @@ class _Sink(io.RawIOBase):
 
     def __init__(self, what: str) -> None:
         super().__init__()
-        self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
+        # Handed on to the blob, which reads it when it is sent.
+        self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
         self.sha = hashlib.sha256()
         self.size = 0
         self._what = what
@@ -157,7 +159,7 @@ def check_trust(payload: Payload, owner: str, me: str, trust: str | None) -> Non
     UntrustedError
         With the call that opens it.
     """
-    if payload.encoding == "pickle" and owner != me and trust != owner:
+    if payload.encoding == "pickle" and owner not in {me, trust}:
         named = f"; you named {trust}" if trust else ""
         raise UntrustedError(
             f"this result was pickled by {owner}'s code, and opening it runs that code as you; "
@@ -205,9 +207,7 @@ def _read_arrow(file: IO[bytes]) -> Any:
     if b"pandas" in metadata:
         return table.to_pandas()
     if metadata.get(b"footplate") == b"polars":
-        import polars
-
-        return polars.from_arrow(table)
+        return import_module("polars").from_arrow(table)
     return table
 
 

@@ -1,0 +1,111 @@
+"""How jobs, quotas and nodes read: rows and sentences, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from footplate_spec import JOB_FINAL, JobState, JobSummary, Node, QuotaUse, Why
+from footplate_spec.units import format_bytes, format_cpu, format_seconds
+
+__all__ = [
+    "amount",
+    "duration",
+    "job_rows",
+    "node_rows",
+    "quota_rows",
+    "size",
+    "state_word",
+    "waiting_sentence",
+]
+
+Rows = tuple[Sequence[str], list[list[str]]]
+
+
+def size(count: int) -> str:
+    """Bytes as people write them: ``12.4 KiB``."""
+    text = format_bytes(count)
+    return f"{text[:-2]} {text[-2:]}B" if text.endswith("i") else f"{text} B"
+
+
+def state_word(job: JobSummary) -> str:
+    """The state, and whether the job is on its way out of it."""
+    return f"{job.state} (stopping)" if job.stopping and job.state not in JOB_FINAL else str(job.state)
+
+
+def duration(job: JobSummary, now: datetime | None = None) -> str:
+    """How long it has run, or how long it has waited."""
+    end = job.ended or now or datetime.now(UTC)
+    begin = job.started or job.submitted
+    return format_seconds((end - begin).total_seconds())
+
+
+def waiting_sentence(why: Why) -> str:
+    """Position and reason of a job that waits."""
+    place = f"position {why.position}" if why.position else "waiting"
+    reason = why.reason.message if why.reason else why.sentence
+    return f"{place}: {reason}"
+
+
+def amount(value: int | None, resource: str) -> str:
+    """An amount of a resource in its own unit."""
+    if value is None:
+        return "no limit"
+    if resource == "cpu":
+        return format_cpu(value)
+    return format_bytes(value) if resource == "memory" else str(value)
+
+
+def job_rows(jobs: Sequence[JobSummary]) -> Rows:
+    """Columns and rows of a list of jobs."""
+    rows = []
+    for job in jobs:
+        note = ""
+        if job.reason and job.state in {JobState.QUEUED, JobState.SUSPENDED}:
+            note = job.reason.message
+        elif job.cause:
+            note = f"{job.cause.code}: {job.cause.message}"
+        gpus = f"{job.gpu} (declared)" if job.declared and job.gpu else str(job.gpu)
+        rows.append([job.id, state_word(job), job.owner, job.group, gpus, duration(job), note])
+    return ("job", "state", "owner", "group", "GPUs", "for", "why"), rows
+
+
+def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
+    """Columns and rows of quotas: one row for each resource that is limited or in use."""
+    rows = []
+    for use in uses:
+        for resource in ("gpu", "cpu", "memory"):
+            limit = use.limit.get(resource)
+            used, queued = getattr(use.used, resource), getattr(use.queued, resource)
+            if limit is not None or used or queued:
+                rows.append(
+                    [
+                        use.group,
+                        f"{use.cluster}/{use.flavor}",
+                        resource,
+                        amount(used, resource),
+                        amount(limit, resource),
+                        amount(queued, resource),
+                    ]
+                )
+    return ("group", "flavor", "of", "used", "limit", "queued"), rows
+
+
+def node_rows(nodes: Sequence[Node]) -> Rows:
+    """Columns and rows of nodes."""
+    rows = []
+    for node in nodes:
+        state = f"blocked: {node.blocked}" if node.blocked else "ready" if node.ready else "not ready"
+        gpus = f"{node.used_gpu} of {node.gpu}" + (" (declared)" if node.declared and node.gpu else "")
+        rows.append(
+            [
+                f"{node.cluster}/{node.name}",
+                node.flavor,
+                gpus,
+                f"{format_cpu(node.used_cpu)} of {format_cpu(node.cpu)}",
+                f"{format_bytes(node.used_memory)} of {format_bytes(node.memory)}"
+                + (" (watched)" if node.advisory else ""),
+                state,
+            ]
+        )
+    return ("node", "flavor", "GPUs", "cores", "memory", "state"), rows
