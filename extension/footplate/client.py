@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -138,9 +138,16 @@ class Client:
         """Remove a finished job, its logs and what only it refers to."""
         self.transport.call("DELETE", f"jobs/{_segment(job)}", repeat=False)
 
-    def follow(self, job: str, place: Place | None = None, on_away: Any = None) -> Iterator[FollowItem]:
+    def follow(
+        self,
+        job: str,
+        place: Place | None = None,
+        *,
+        on_away: Callable[[], None] | None = None,
+        seconds: float | None = None,
+    ) -> Iterator[FollowItem]:
         """A job as it happens; see `footplate.following.follow`."""
-        return follow(self.transport, _segment(job), place, on_away)
+        return follow(self.transport, _segment(job), place, on_away=on_away, seconds=seconds)
 
     def log(
         self,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,7 +84,12 @@ def lines(chunks: Iterator[bytes]) -> Iterator[FollowItem]:
 
 
 def follow(
-    transport: Transport, job: str, place: Place | None = None, on_away: Callable[[], None] | None = None
+    transport: Transport,
+    job: str,
+    place: Place | None = None,
+    *,
+    on_away: Callable[[], None] | None = None,
+    seconds: float | None = None,
 ) -> Iterator[FollowItem]:
     """Follow a job to its end.
 
@@ -93,18 +99,24 @@ def follow(
         Where to begin; it is moved along, so that the caller can resume later.
     on_away
         Called once each time the service has been away for some seconds.
+    seconds
+        Give up after so long.
 
     Raises
     ------
+    TimeoutError
+        If ``seconds`` went by before the end.
     UnreachableError
         If the service stays away for ten minutes; the job is not affected.
     """
     place = place or Place()
     backoff = Backoff(_PATIENCE)
     attempts = 0
+    end = None if seconds is None else time.monotonic() + seconds
     while True:
+        left = _left(job, end)
         try:
-            with transport.stream(f"jobs/{job}/follow", place.parameters()) as response:
+            with transport.stream(f"jobs/{job}/follow", place.parameters(), silence=left) as response:
                 for item in lines(response.iter_bytes()):
                     backoff, attempts = Backoff(_PATIENCE), 0
                     new = place.take(item)
@@ -112,8 +124,10 @@ def follow(
                         yield new
                     if item.kind == "end":
                         return
+                    _left(job, end)
         except (httpx.TransportError, httpx.StreamError, ValidationError):
-            pass  # resumed below, at the byte after the last one that was yielded
+            _left(job, end)
+        # Resumed at the byte after the last one that was yielded.
         attempts += 1
         if attempts == 5 and on_away is not None:
             on_away()
@@ -122,3 +136,13 @@ def follow(
                 f"lost sight of {job}: Footplate has not answered for ten minutes; the job is not affected, "
                 f"%attach {job} looks again"
             )
+
+
+def _left(job: str, end: float | None) -> float | None:
+    """Seconds until ``end``."""
+    if end is None:
+        return None
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(f"{job} has not ended yet; it goes on")
+    return left

@@ -51,7 +51,7 @@ class Options:
     name
         The job's name; its id begins with it.
     gpus, cpu, memory, flavor
-        For each replica: whole GPUs, cores (``2``, ``"500m"``), memory (``"64Gi"``), kinds of node that will do.
+        For each replica: whole GPUs, cores (``2``, ``"500m"``), memory (``"64Gi"``), kinds of node.
     replicas
         Processes in the gang.
     time

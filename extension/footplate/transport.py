@@ -139,11 +139,24 @@ class Transport:
 
     @contextmanager
     def stream(
-        self, path: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        silence: float | None = None,
     ) -> Iterator[httpx.Response]:
-        """One GET whose body is read as it comes; a lost connection is the caller's to mend."""
+        """One GET whose body is read as it comes; a lost connection is the caller's to mend.
+
+        Parameters
+        ----------
+        silence
+            Seconds without a byte after which it is given up; unset: longer than the service's ticks.
+        """
         given = {name: value for name, value in params.items() if value is not None}
-        with self._http.stream("GET", path, params=given, headers=dict(headers or {})) as response:
+        timeout = self._http.timeout if silence is None else httpx.Timeout(min(silence, 30.0))
+        with self._http.stream(
+            "GET", path, params=given, headers=dict(headers or {}), timeout=timeout
+        ) as response:
             if not response.is_success:
                 response.read()
                 if response.status_code in _AWAY:

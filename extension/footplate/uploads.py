@@ -85,9 +85,16 @@ class BlobStore:
         self._transport = transport
         self._known: dict[str, float] = {}
 
-    def forget(self) -> None:
-        """Take nothing for granted: the service said that something is missing."""
-        self._known.clear()
+    def send_again(self, blobs: Iterable[Blob]) -> bool:
+        """Take nothing for granted; whether the service really lacked something that it once had."""
+        wanted = {blob.digest: blob for blob in blobs}
+        if not wanted:
+            return False
+        missing = self._missing(list(wanted))
+        for digest in missing:
+            self._known.pop(digest, None)
+        self.send(wanted[digest] for digest in missing if digest in wanted)
+        return bool(missing)
 
     def send(self, blobs: Iterable[Blob]) -> Sent:
         """Make sure that the service has all of these; only what it lacks travels.
