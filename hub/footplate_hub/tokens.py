@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from .keys import read_or_make
 
 __all__ = ["ReplicaId", "ReplicaTokens"]
 
@@ -37,19 +38,7 @@ class ReplicaTokens:
     """
 
     def __init__(self, key_file: Path) -> None:
-        try:
-            # Written whole under another name first: a service that is killed here must not leave half a key.
-            fresh = key_file.with_name(f"{key_file.name}.{secrets.token_hex(4)}")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(fresh, key_file)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink(missing_ok=True)
-        self._key = key_file.read_bytes()
+        self._key = read_or_make(key_file, lambda: secrets.token_bytes(_KEY_BYTES))
 
     def mint(self, replica: ReplicaId) -> str:
         """The token of a replica; the same one each time."""
