@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from jupyter_client.manager import KernelManager
 
 from bench.peers import ray_first_line, srun_first_line
-from bench.platform import platform
+from support.platform import platform
 from bench.report import Result
 
 ROUNDS = 50

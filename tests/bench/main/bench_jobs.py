@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from bench.peers import ray_rate, sbatch_rate
-from bench.platform import Platform, platform, wait_until
+from support.platform import Platform, platform, wait_until
 from bench.report import Result, percentile
 
 JOBS = 1000

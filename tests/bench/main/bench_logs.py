@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 
-from bench.platform import platform, wait_until
+from support.platform import platform, wait_until
 from bench.report import Result, percentile
 
 LINES = 400

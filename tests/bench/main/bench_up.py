@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.platform import FOOTPLATE, free_port
+from support.platform import FOOTPLATE, free_port
 from bench.report import Result
 
 ROUNDS = 5

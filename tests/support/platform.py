@@ -1,4 +1,4 @@
-"""A whole platform for a benchmark: ``footplate up`` in a folder of its own, stopped afterwards."""
+"""A whole platform: ``footplate up`` in a folder of its own, stopped afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-__all__ = ["Platform", "free_port", "platform"]
+__all__ = ["FOOTPLATE", "Platform", "free_port", "platform", "wait_until"]
 
 FOOTPLATE = str(Path(sys.executable).with_name("footplate"))
 
@@ -58,9 +58,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def platform() -> Iterator[Platform]:
-    """Start a platform, give it, stop it, remove its folder."""
-    folder = Path(tempfile.mkdtemp(prefix="footplate-bench-"))
+def platform(settings: str = "") -> Iterator[Platform]:
+    """Start a platform, give it, stop it, remove its folder.
+
+    Parameters
+    ----------
+    settings
+        Text of its ``footplate.yaml``.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="footplate-test-"))
+    if settings:
+        (folder / "footplate.yaml").write_text(settings)
     up = [FOOTPLATE, "up", "--detach", "--dir", str(folder), "--port", str(free_port())]
     try:
         subprocess.run(up, check=True, stdout=subprocess.DEVNULL, timeout=120)

@@ -1,0 +1,114 @@
+"""Promise 1 under fire: jobs run while the service, agents and the hub are killed at random.
+
+Each job's program writes down that it ran, and holds a lock as long as it lives. So "run twice" and "two alive
+at once" are seen by the jobs themselves, not inferred from the platform's own records.
+
+``FOOTPLATE_FAULT_JOBS`` and ``FOOTPLATE_FAULT_KILLS`` make it longer; ``make prove`` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from support.platform import Platform, platform
+
+from footplate.client import Client
+from footplate.code import find_code
+from footplate.launch import function_job
+from footplate.options import read_options
+from footplate.profile import Profile
+
+JOBS = int(os.environ.get("FOOTPLATE_FAULT_JOBS", "100"))
+KILLS = int(os.environ.get("FOOTPLATE_FAULT_KILLS", "50"))
+SEED = int(os.environ.get("FOOTPLATE_FAULT_SEED", "1"))
+NODES = "clusters: [{name: local, nodes: [{name: node-1, cpu: 8, memory: 64Gi}]}]\n"
+
+
+def square_once(folder: str, number: int, seconds: float) -> int:
+    """Note that it ran, shout if it runs beside itself, work a while."""
+    import fcntl
+    import os
+    import time
+
+    alive = os.open(f"{folder}/{number}.alive", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        open(f"{folder}/{number}.twice-alive", "w").close()
+    with open(f"{folder}/{number}.ran", "a") as ran:
+        ran.write(f"{os.getpid()}\n")
+    for step in range(5):
+        print(f"{number}: step {step}", flush=True)
+        time.sleep(seconds / 5)
+    return number * number
+
+
+@pytest.mark.timeout(600)
+def test_a_hundred_jobs_survive_fifty_kills(tmp_path):
+    chance = random.Random(SEED)
+    folder = tmp_path / "seen"
+    folder.mkdir(mode=0o777)
+    with platform(NODES) as running:
+        client = Client(Profile(running.url, running.token), patience=120)
+        killed: dict[str, int] = {}
+        over = threading.Event()
+        firing = threading.Thread(target=_kill, args=(running, chance, killed, over))
+        firing.start()
+        jobs = [
+            function_job(
+                square_once,
+                (str(folder), number, chance.uniform(0.2, 2)),
+                {},
+                find_code(workspace=None),
+                read_options({"cpu": "250m", "memory": "64Mi", "time": "10m"}),
+            ).send(client)
+            for number in range(JOBS)
+        ]
+        try:
+            results = [job.result() for job in jobs]
+        finally:
+            over.set()
+            firing.join()
+        logs = [job.logs() for job in jobs]
+        attempts = [client.job(job.id).attempts for job in jobs]
+
+    assert results == [number * number for number in range(JOBS)]
+    assert [len((folder / f"{n}.ran").read_text().split()) for n in range(JOBS)] == [1] * JOBS
+    assert list(folder.glob("*.twice-alive")) == []
+    assert logs == ["".join(f"{n}: step {step}\n" for step in range(5)) for n in range(JOBS)]
+    assert [len(each) for each in attempts] == [1] * JOBS
+    assert sum(killed.values()) == KILLS
+    assert len(killed) == 3, killed
+
+
+def _kill(running: Platform, chance: random.Random, killed: dict[str, int], over: threading.Event) -> None:
+    """Kill the service, the hub or somebody's agent, ``KILLS`` times, at any instant."""
+    while sum(killed.values()) < KILLS and not over.wait(chance.uniform(0.05, 0.6)):
+        what = chance.choice(["service", "agent", "agent", "hub"])
+        victims = _agents(running.folder) if what == "agent" else [running.pid(what)]
+        if not victims:
+            continue
+        try:
+            psutil.Process(chance.choice(victims)).kill()
+        except psutil.NoSuchProcess:
+            continue  # it is just being started again
+        killed[what] = killed.get(what, 0) + 1
+
+
+def _agents(folder: Path) -> list[int]:
+    """The agents of this platform: children of keepers that never executed anything else."""
+    found = []
+    for keeper in folder.rglob("keeper.json"):
+        try:
+            process = psutil.Process(json.loads(keeper.read_text())["pid"])
+            command = process.cmdline()
+            found += [child.pid for child in process.children() if child.cmdline() == command]
+        except (psutil.Error, OSError, ValueError):
+            continue  # it ended while we looked
+    return found
