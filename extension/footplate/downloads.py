@@ -1,4 +1,4 @@
-"""A tree of blobs as files again. A tree comes from another machine: no path of it may lead out of the folder."""
+"""A tree of blobs as files again. It comes from another machine: no path of it may lead out of the folder."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ def download_tree(blobs: BlobStore, digest: str, folder: Path) -> list[Path]:
         tree = Tree.model_validate(blobs.fetch_json(digest))
     except ValidationError:
         raise FootplateError("the list of files is not one that can be unpacked safely") from None
-    written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(tree.files, key=lambda file: file.mode == "link"):
-            written.append(_place(blobs, file, folder))
+        return [
+            _place(blobs, file, folder) for file in sorted(tree.files, key=lambda file: file.mode == "link")
+        ]
     except OSError as error:
         raise FootplateError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
-    return written
 
 
 def _place(blobs: BlobStore, file: TreeFile, folder: Path) -> Path:

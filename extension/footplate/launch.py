@@ -227,9 +227,7 @@ def _check_assigned(cell: str, outputs: Sequence[str]) -> None:
             if node.name == "*":
                 return
             names.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            names.add(node.name)
-        elif isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
+        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
             names.add(node.name)
     for name in outputs:
         if name not in names:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from footplate_spec import JobState, ReasonCode, Why
 
@@ -66,9 +66,9 @@ class NotebookScreen:
     def say(self, text: str) -> None:
         """One line, rewritten in its place."""
         if self._line is None:
-            from IPython.display import DisplayHandle
+            from IPython import display
 
-            shown = DisplayHandle()
+            shown: Any = display.DisplayHandle()  # type: ignore[no-untyped-call]
             shown.display({"text/plain": text}, raw=True)
             self._line = lambda text: shown.update({"text/plain": text}, raw=True)
         else:
