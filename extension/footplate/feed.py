@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from footplate_spec import FollowItem
 
 from .errors import NotConfiguredError, RefusedError
-from .following import Place
+from .following import Lines, Place
 from .profile import Profile
 from .transport import Backoff, client_options, refusal
 
@@ -81,12 +81,12 @@ class Feed:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        task.result()
         with self._lock:
             # Decided under the lock: whoever adds afterwards starts another thread.
             if not self._tasks and not self._waiting and self._loop is not None:
                 self._loop.stop()
                 self._loop = None
+        task.result()
 
 
 async def _follow(wanted: _Wanted) -> None:
@@ -102,14 +102,15 @@ async def _follow(wanted: _Wanted) -> None:
                     if not response.is_success:
                         await response.aread()
                         raise refusal(response, wanted.profile.url)
-                    async for line in response.aiter_lines():
-                        item = FollowItem.model_validate_json(line)
-                        new = place.take(item)
-                        if new is not None:
-                            wanted.take(new)
-                        if item.kind == "end":
-                            return
+                    found = Lines()
+                    async for chunk in response.aiter_bytes():
                         backoff = Backoff(_PATIENCE)
+                        for item in found.take(chunk):
+                            new = place.take(item)
+                            if new is not None:
+                                wanted.take(new)
+                            if item.kind == "end":
+                                return
         except NotConfiguredError:
             return
         except (httpx.TransportError, httpx.StreamError, ValidationError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from footplate_spec import FollowItem, MetricPoint
 from .errors import UnreachableError
 from .transport import Backoff, Transport
 
-__all__ = ["Place", "follow", "lines"]
+__all__ = ["Lines", "Place", "follow"]
 
 # A job outlives its service's restarts, so its followers do too.
 _PATIENCE = 600.0
@@ -73,14 +74,19 @@ class Place:
         return True
 
 
-def lines(chunks: Iterator[bytes]) -> Iterator[FollowItem]:
-    """Whole lines of a stream as items; a line that was cut short is left for the next connection."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line.strip():
-                yield FollowItem.model_validate_json(line)
+class Lines:
+    """Whole lines of a stream as items; one that was cut short is left for the next connection.
+
+    Only a line feed ends a line: a job's output may hold any other character that Unicode calls a line's end.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, chunk: bytes) -> list[FollowItem]:
+        """The items that a chunk completes."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        return [FollowItem.model_validate_json(line) for line in whole if line.strip()]
 
 
 def follow(
@@ -117,7 +123,8 @@ def follow(
         left = _left(job, end)
         try:
             with transport.stream(f"jobs/{job}/follow", place.parameters(), silence=left) as response:
-                for item in lines(response.iter_bytes()):
+                found = Lines()
+                for item in chain.from_iterable(map(found.take, response.iter_bytes())):
                     backoff, attempts = Backoff(_PATIENCE), 0
                     new = place.take(item)
                     if new is not None:

@@ -52,7 +52,8 @@ class FootplateMagics(Magics):
     @property
     def _names(self) -> dict[str, Any]:
         assert self.shell is not None
-        return self.shell.user_ns
+        names: dict[str, Any] = self.shell.user_ns
+        return names
 
     @no_var_expand
     @line_cell_magic

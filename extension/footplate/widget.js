@@ -104,7 +104,7 @@ function render({ model, el }) {
     sentence.textContent = model.get("sentence");
     stop.textContent = "Stop";
     stop.setAttribute("aria-label", `Stop ${model.get("job")}`);
-    stop.hidden = ENDED.has(name) || !model.get("stoppable");
+    stop.hidden = ENDED.has(name);
     stop.disabled = model.get("stopping");
   };
   const drawTime = () => {
@@ -123,7 +123,7 @@ function render({ model, el }) {
   };
 
   const listeners = [
-    ["change:state change:stopping change:sentence change:stoppable", drawHead],
+    ["change:state change:stopping change:sentence", drawHead],
     ["change:submitted change:started change:ended", drawTime],
     ["change:tail", drawTail],
     ["change:metrics", drawCurves],
