@@ -1,0 +1,172 @@
+"""Functions and commands through the whole client: sent, run, brought back."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import footplate as fp
+from footplate import WrongCallError
+
+
+def test_a_function_comes_back_with_its_value(client):
+    def add(a, b, scale=1):
+        return (a + b) * scale
+
+    job = fp.train(add, 2, 3, kwargs={"scale": 10}, gpus=0, time="1h", group="research/vision")
+
+    assert job.result(timeout=20) == 50
+    assert job.name == "add"
+    assert client.job(job.id).spec.time_limit == 3600
+
+
+def test_arrays_travel_without_pickle_inside_cells_only_and_come_back_equal(client):
+    X = np.arange(12.0).reshape(3, 4)
+
+    job = fp.train(np.transpose, X)
+
+    assert np.array_equal(job.result(20), X.T)
+
+
+def test_a_remote_error_carries_its_traceback(client):
+    def fail():
+        raise ValueError("the loss is not a number")
+
+    job = fp.train(fail)
+
+    with pytest.raises(fp.RemoteError, match="the loss is not a number") as raised:
+        job.result(20)
+    assert "in fail" in raised.value.traceback
+    assert raised.value.error == "ValueError: the loss is not a number"
+
+
+def test_an_argument_that_cannot_travel_is_named_before_anything_is_sent(client, service):
+    with pytest.raises(
+        fp.UnpicklableError, match=r"argument 2 of print\(\) \(lock\) cannot be sent: cannot pickle"
+    ):
+        fp.train(print, 1, threading.Lock())
+
+    assert not service.jobs
+    assert not service.blobs
+
+
+def test_a_command_runs_in_its_workspace_and_its_files_come_back(client, here, tmp_path):
+    (here / "lib").mkdir()
+    (here / "lib" / "words.py").write_text("WORD = 'hello'\n")
+    (here / "main.py").write_text(
+        "import os, sys; sys.path.insert(0, 'lib'); import words\n"
+        "print(words.WORD, sys.argv[1:])\n"
+        "os.makedirs(os.environ['FOOTPLATE_OUTPUT'] + '/deep')\n"
+        "open(os.environ['FOOTPLATE_OUTPUT'] + '/deep/model.txt', 'w').write('weights')\n"
+    )
+
+    job = fp.submit("python main.py --lr 3e-4").wait(20)
+
+    assert job.logs() == "hello ['--lr', '3e-4']\n"
+    assert job.result() is None
+    assert job.name == "main"
+    assert [path.read_text() for path in job.download(tmp_path / "out")] == ["weights"]
+
+
+def test_a_failed_command_raises_its_first_cause(client, here):
+    job = fp.submit(["false"], workspace=None)
+
+    with pytest.raises(fp.JobFailedError, match="exit code 1"):
+        job.result(20)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"gpus": -1}, "gpus must be 0 or more, not -1"),
+        ({"gpus": 1.5}, "gpus must be a whole number, not 1.5"),
+        ({"gpu": 1}, "there is no option 'gpu'; did you mean gpus?"),
+        ({"replica": 2}, "there is no option 'replica'; did you mean replicas?"),
+        ({"replicas": 0}, "replicas must be 1 or more"),
+        ({"time": "soon"}, "'soon' is not a length of time"),
+        ({"memory": "many"}, "'many' is not an amount of memory"),
+        ({"env": ["NOT_SET_ANYWHERE"]}, "has no value here"),
+        ({"secrets": ["key:disk"]}, "write key, key:env or key:file"),
+        ({"volumes": {"scratch": "../up"}}, "without '..'"),
+        ({"pip": "-r requirements.txt"}, "an option of pip, not a package"),
+        ({"on_failure": "shrug"}, "on_failure"),
+        ({"git": "https://ada:pw@example.org/x.git"}, "a password does not belong in a URL"),
+        ({"git": "https://example.org/x.git", "workspace": "."}, "not from both"),
+        ({"ref": "main"}, "go with git=URL"),
+        ({"workspace": "/no/such/folder"}, "there is no folder /no/such/folder"),
+        ({"python": "/no/such/python"}, "is not a Python that can be used"),
+        ({"name": "Not A Name"}, "name"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_one_sentence_before_anything_is_sent(client, service, options, sentence):
+    with pytest.raises(WrongCallError) as raised:
+        fp.submit(["true"], **options)
+
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not service.requests
+
+
+def test_options_become_the_contracts_fields(client, service, here, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (here / "setup.sh").write_text("echo ready\n")
+    client.blobs.send([])
+
+    fp.submit(
+        ["true"], workspace=None, gpus=2, cpu="500m", memory="1Gi", flavor="h100,a100", replicas=3, priority="high",
+        env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"], volumes=["scratch:/scratch"],
+        pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"], nodes_with=["zone=a"],
+        max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
+    )  # fmt: skip
+
+    sent = service.specs[0]
+    assert sent["roles"][0] == {
+        "replicas": 3, "on_failure": "fail_job", "on_success": "end_job",
+        "resources": {"gpu": 2, "cpu": "0.5", "memory": 2**30, "flavor": ["h100", "a100"]},
+    }  # fmt: skip
+    assert sent["env"] == {"WANDB_MODE": "offline", "A": "b=c"}
+    assert sent["secrets"] == [{"name": "wandb-key", "as": "env"}, {"name": "ssh", "as": "file"}]
+    assert sent["setup"] == {"pip": ["einops"], "script": "echo ready\n"}
+    assert sent["exclude"] == {"nodes": ["node-7"], "addresses": ["10.0.0.7"]}
+    assert sent["placement"] == {"nodes": {"zone": "a"}}
+    assert sent["recovery"] == {"max_restarts": 0, "checkpoint_grace": 30}
+
+
+def test_the_same_workspace_travels_once(client, service, here):
+    (here / "big.bin").write_bytes(os.urandom(300_000))
+    fp.submit(["true"]).wait(20)
+    before = len(service.requests)
+
+    fp.submit(["true"])
+
+    assert service.requests[before:] == [("POST", "jobs")]
+
+
+def test_blobs_that_the_service_swept_meanwhile_are_sent_again(client, service, here):
+    (here / "train.py").write_text("print('hi')\n")
+    fp.submit(["python", "train.py"]).wait(20)
+    service.blobs.clear()
+
+    assert fp.submit(["python", "train.py"]).wait(20).logs() == "hi\n"
+
+
+def test_a_group_that_one_may_not_use_is_the_services_sentence(client, service):
+    with pytest.raises(fp.RefusedError, match="you are not in the group secret-club"):
+        fp.submit(["true"], workspace=None, group="secret-club")
+
+
+def test_git_is_named_and_nothing_of_the_folder_travels(client, service, here):
+    (here / "private.txt").write_text("mine")
+
+    fp.submit(
+        ["python", "train.py"], git="https://example.org/x.git", ref="main", path="sub", git_secret="key"
+    )
+
+    assert service.specs[0]["source"]["git"] == {
+        "url": "https://example.org/x.git", "ref": "main", "path": "sub", "secret": "key",
+    }  # fmt: skip
+    assert b"mine" not in service.blobs.values()
