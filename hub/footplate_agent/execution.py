@@ -36,8 +36,11 @@ class Execution:
         Bytes that its tree may hold where no control group limits it; None: not watched.
     time_limit, grace
         Seconds that it may run, and seconds between SIGTERM and SIGKILL.
-    spare
-        Gives the pids below this process that are not the program's.
+
+    Raises
+    ------
+    SpawnError
+        If the program could not be executed.
     """
 
     def __init__(
@@ -90,7 +93,6 @@ class Execution:
             self.record.exit_code = os.WEXITSTATUS(status)
         self._find_oom()
         if self.record.stopped is None:
-            # A leader that is gone takes its group's number with it unless others still use it.
             self._kill_at = now + _LEFTOVER_GRACE
 
     def next_look(self) -> Optional[float]:
@@ -140,7 +142,8 @@ class Execution:
             deadline = now + _SWEEP_PATIENCE
             while left and time.monotonic() < deadline:
                 # A group dies in one step, so what forks faster than it is listed dies too.
-                self._signal_group(signal.SIGKILL)
+                if any(_group(pid) == self.pid for pid in left):
+                    self._signal_group(signal.SIGKILL)
                 processes.kill(left)
                 time.sleep(0.002)
                 _reap_all_but(spare)
@@ -167,6 +170,13 @@ class Execution:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             pass  # nobody is left in the group
+
+
+def _group(pid: int) -> Optional[int]:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _signal(pid: int, number: int) -> None:

@@ -212,7 +212,7 @@ class _Keeper:
         try:
             self._channel.send(message)
         except ChannelClosed:
-            pass  # the files say the same to the next agent
+            self._hang_up()  # the files say the same to the next agent
 
     def _obey(self, message: Dict[str, Any]) -> None:
         order = message.get("do")
