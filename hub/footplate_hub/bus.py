@@ -1,7 +1,7 @@
 """Events as they happen, to everyone who follows: ``Database(on_events=bus.publish)``.
 
-A follower that cannot keep up loses its subscription, not the service's memory: it is told to read on
-from the store, which has every event in order.
+It wakes; it does not carry. Followers read the store and the files, which have everything in order, so a
+follower that cannot keep up costs neither the service's memory nor itself an event.
 """
 
 from __future__ import annotations
@@ -30,26 +30,30 @@ class Subscription:
         self._wanted = wanted
         self._events: list[Event] = []
         self._arrived = asyncio.Event()
-        self.overrun = False  # events were dropped: read the store from the last one seen
+        self.closed = False  # the service stops: say good-bye, the follower comes back to its successor
 
     def offer(self, event: Event) -> None:
         """Keep an event that is wanted, and wake the follower."""
         if not self._wanted(event):
             return
-        if len(self._events) >= _LARGEST_BACKLOG:
-            self._events.clear()
-            self.overrun = True
-        self._events.append(event)
+        if len(self._events) < _LARGEST_BACKLOG:
+            self._events.append(event)
         self._arrived.set()
 
     def nudge(self) -> None:
         """Wake the follower though no event came: a file that it reads has grown."""
         self._arrived.set()
 
+    def close(self) -> None:
+        """Tell the follower that nothing more comes."""
+        self.closed = True
+        self._arrived.set()
+
     def take(self) -> list[Event]:
         """All events that came since the last call, in order."""
         taken, self._events = self._events, []
-        self._arrived.clear()
+        if not self.closed:
+            self._arrived.clear()
         return taken
 
     async def wait(self, seconds: float) -> bool:
@@ -66,6 +70,7 @@ class EventBus:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._by_topic: dict[str, set[Subscription]] = {}
+        self._closed = False
 
     def publish(self, events: Sequence[Event]) -> None:
         """Called by the database after each commit, in the loop's thread."""
@@ -81,12 +86,20 @@ class EventBus:
         for subscription in self._by_topic.get(subject, ()):
             subscription.nudge()
 
+    def close(self) -> None:
+        """End every stream: the service stops."""
+        self._closed = True
+        for subscription in self._subscriptions.union(*self._by_topic.values()):
+            subscription.close()
+
     @contextlib.contextmanager
     def subscribe(
         self, wanted: Callable[[Event], bool] = lambda _: True, *, subject: str | None = None
     ) -> Iterator[Subscription]:
         """Follow events, of one subject or of all, for as long as the block lasts."""
         subscription = Subscription(wanted)
+        if self._closed:
+            subscription.close()
         if subject is None:
             self._subscriptions.add(subscription)
         else:

@@ -7,11 +7,12 @@ name, so that a typing error never runs a job with a default in its place.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-__all__ = ["Answer", "Submitted", "explain_validation"]
+__all__ = ["Answer", "Submitted", "explain_error", "explain_validation"]
 
 
 class Submitted(BaseModel):
@@ -42,7 +43,11 @@ class Answer(BaseModel):
 
 def explain_validation(error: ValidationError, what: str = "") -> str:
     """One sentence for the first thing that is wrong, with the place where it stands."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    return explain_error(error.errors(include_url=False, include_context=False)[0], what)
+
+
+def explain_error(first: Mapping[str, Any], what: str = "") -> str:
+    """`explain_validation`, for one of pydantic's errors."""
     place = ".".join(str(part) for part in first["loc"] if not _is_union_label(part))
     message = first["msg"].removeprefix("Value error, ")
     where = f"{what}.{place}" if what and place else what or place

@@ -37,11 +37,12 @@ __all__ = [
     "delete_finished",
     "edit",
     "ended_before",
+    "existing",
     "find",
     "insert_jobs",
     "page",
-    "queued_of",
     "summary",
+    "unfinished_of",
     "visible_among",
 ]
 
@@ -173,7 +174,7 @@ async def by_key(connection: AsyncConnection, owner: str, keys: Collection[str])
     return found
 
 
-async def queued_of(connection: AsyncConnection, owner: str) -> int:
+async def unfinished_of(connection: AsyncConnection, owner: str) -> int:
     """How many of a person's jobs wait or run."""
     statement = (
         select(func.count())
@@ -349,3 +350,12 @@ def summary(row: JobRow, reason: Reason | None = None) -> JobSummary:
         reason=reason if waits else None,
         cause=Cause.model_validate_json(row["cause"]) if row["cause"] else None,
     )
+
+
+async def existing(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are jobs."""
+    found: set[str] = set()
+    for start in range(0, len(ids), _CHUNK):
+        statement = select(_j.c.id).where(_j.c.id.in_(ids[start : start + _CHUNK]))
+        found |= set((await connection.execute(statement)).scalars())
+    return found

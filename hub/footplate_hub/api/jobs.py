@@ -1,0 +1,284 @@
+"""Jobs: submit, list, look, edit, stop, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import Field, ValidationError
+
+from footplate_spec import (
+    JOB_FINAL,
+    Event,
+    JobPage,
+    JobResult,
+    JobSpec,
+    JobState,
+    JobView,
+    MetricPoint,
+    Submitted,
+    Why,
+    explain_validation,
+)
+from footplate_spec.base import Answer
+
+from ..identity import Person
+from ..rooms import Rooms
+from ..store import Transaction, events, jobs, views
+from .callers import Caller, In, Submitter
+from .checks import check, secret_names, time_limit_of
+from .errors import Refusal, not_found
+from .submitting import check_secrets, submit
+from .why import explain
+
+__all__ = ["JobId", "deleted", "router", "visible_job"]
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+JobId = Annotated[str, Path(max_length=60)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery")
+
+
+class Batch(Submitted):
+    """Up to a thousand jobs, all or none; ``keys`` are idempotency keys, one for each or none at all."""
+
+    what = "a batch"
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=1000)]
+    keys: list[Key] = Field(default_factory=list)
+
+
+class BatchIds(Answer):
+    """The ids of a batch's jobs, in its order."""
+
+    ids: list[str]
+
+
+class MetricsPage(Answer):
+    """Points, and the byte offset to go on from."""
+
+    points: list[MetricPoint]
+    next: int
+
+
+def json_of(model: Answer, status: int = 200) -> Response:
+    """An answer as it leaves: written once, by the model itself."""
+    return Response(model.model_dump_json(by_alias=True), status, media_type="application/json")
+
+
+async def visible_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
+    """The job, if the person may see it."""
+    async with rooms.database.read() as connection:
+        row = await jobs.find(connection, job)
+    if row is None or not person.viewer.sees(row["owner"], row["group_path"]):
+        raise not_found(f"job {job!r}")
+    return row
+
+
+async def _own_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
+    row = await visible_job(rooms, person, job)
+    if row["owner"] != person.name and not person.admin:
+        raise Refusal(403, f"{job} is {row['owner']}'s; only they or an administrator may change it")
+    return row
+
+
+async def _view(rooms: Rooms, job: str, status: int = 200) -> Response:
+    async with rooms.database.read() as connection:
+        row = await jobs.find(connection, job)
+        if row is None:
+            raise not_found(f"job {job!r}")
+        return json_of(await views.job_view(connection, row, rooms.control.reason(job)), status)
+
+
+@router.post("", status_code=201, response_model=JobView)
+async def submit_one(
+    spec: JobSpec,
+    rooms: In,
+    person: Submitter,
+    key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)] = None,
+) -> Response:
+    """Submit a job. The same key again is the same job."""
+    (job,), new = await submit(rooms, person, [spec], [key])
+    return await _view(rooms, job, 201 if new else 200)
+
+
+@router.post("/batch", status_code=201)
+async def submit_batch(batch: Batch, rooms: In, person: Submitter) -> BatchIds:
+    """Submit many jobs in one transaction: all are queued, or none is."""
+    keys: list[str | None] = list(batch.keys) or [None] * len(batch.jobs)
+    if len(keys) != len(batch.jobs):
+        raise Refusal(422, f"{len(batch.jobs)} jobs but {len(keys)} keys; give each job one, or none")
+    if batch.keys and len(set(keys)) != len(keys):
+        raise Refusal(422, "an idempotency key occurs twice in the batch")
+    ids, _ = await submit(rooms, person, batch.jobs, keys)
+    return BatchIds(ids=ids)
+
+
+@router.get("", response_model=JobPage)
+async def list_jobs(
+    rooms: In,
+    person: Caller,
+    *,
+    state: Annotated[str | None, Query(description="States, with commas between them.")] = None,
+    group: str | None = None,
+    owner: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Response:
+    """Jobs that one may see, newest first."""
+    states = [] if state is None else state.split(",")
+    for name in states:
+        if name not in set(JobState):
+            raise Refusal(422, f"there is no state {name!r}; there are {', '.join(JobState)}")
+    async with rooms.database.read() as connection:
+        rows = await jobs.page(
+            connection,
+            person.viewer,
+            states=states,
+            group=group,
+            owner=owner,
+            limit=limit + 1,
+            before=_mark(before),
+        )
+    items = [jobs.summary(row, rooms.control.reason(row["id"])) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    following = f"{last['submitted']!r}~{last['id']}" if last is not None else None
+    return json_of(JobPage(items=items, next=following))
+
+
+def _mark(before: str | None) -> tuple[float, str] | None:
+    if before is None:
+        return None
+    moment, _, job = before.partition("~")
+    try:
+        return float(moment), job
+    except ValueError:
+        raise Refusal(422, f"{before!r} is not the mark of a page; use the page's 'next'") from None
+
+
+@router.get("/{job}", response_model=JobView)
+async def one(job: JobId, rooms: In, person: Caller) -> Response:
+    """Everything about one job."""
+    await visible_job(rooms, person, job)
+    return await _view(rooms, job)
+
+
+@router.patch("/{job}", response_model=JobView)
+async def edit(job: JobId, changes: dict[str, Any], rooms: In, person: Submitter) -> Response:
+    """Edit a queued job, or the time limit of a running one."""
+    row = await _own_job(rooms, person, job)
+    for name in changes:
+        if name not in _EDITABLE:
+            raise Refusal(422, f"{name!r} cannot be changed; what can is {', '.join(_EDITABLE)}")
+    if not changes:
+        raise Refusal(422, f"nothing to change; what can be is {', '.join(_EDITABLE)}")
+    old = JobSpec.model_validate_json(row["spec"])
+    spec = _changed(old, changes)
+    owner = Person(row["owner"], (row["group_path"],))
+    spec = check(rooms, owner, spec)
+    limit = time_limit_of(rooms, row["group_path"], spec)
+    if row["state"] == JobState.QUEUED:
+
+        async def unit(t: Transaction) -> bool:
+            await check_secrets(t, row["owner"], row["group_path"], set(secret_names(spec)))
+            return await jobs.edit(t, row, spec, time_limit=limit, actor=person.name, changed=sorted(changes))
+
+        if not await rooms.database.write(unit):
+            raise Refusal(409, f"{job} changed meanwhile; look at it and try again", "state")
+        rooms.control.wake()
+    elif row["state"] in {JobState.STARTING, JobState.RUNNING} and set(changes) == {"time_limit"}:
+        await rooms.control.extend(job, limit, person.name)
+    elif row["state"] in {JobState.STARTING, JobState.RUNNING}:
+        raise Refusal(409, f"{job} is {row['state']}: only its time limit can be changed now", "state")
+    else:
+        raise Refusal(409, f"{job} is {row['state']}; only a queued job can be edited", "state")
+    return await _view(rooms, job)
+
+
+def _changed(old: JobSpec, changes: dict[str, Any]) -> JobSpec:
+    try:
+        return JobSpec.model_validate({**old.model_dump(by_alias=True, mode="json"), **changes})
+    except ValidationError as error:
+        raise Refusal(422, explain_validation(error)) from None
+
+
+async def _change(
+    rooms: Rooms, person: Person, job: str, verb: Callable[[str, str], Awaitable[None]]
+) -> Response:
+    await _own_job(rooms, person, job)
+    await verb(job, person.name)
+    return await _view(rooms, job)
+
+
+@router.post("/{job}/cancel", response_model=JobView)
+async def cancel(job: JobId, rooms: In, person: Submitter) -> Response:
+    """Stop a job for good: checkpoint signal, grace, end."""
+    return await _change(rooms, person, job, rooms.control.cancel)
+
+
+@router.post("/{job}/suspend", response_model=JobView)
+async def suspend(job: JobId, rooms: In, person: Submitter) -> Response:
+    """Stop a job until it is resumed."""
+    return await _change(rooms, person, job, rooms.control.suspend)
+
+
+@router.post("/{job}/resume", response_model=JobView)
+async def resume(job: JobId, rooms: In, person: Submitter) -> Response:
+    """Let a suspended job wait in line again."""
+    return await _change(rooms, person, job, rooms.control.resume)
+
+
+@router.delete("/{job}", status_code=204)
+async def delete(job: JobId, rooms: In, person: Submitter) -> None:
+    """Delete a job that has ended, its logs, and its references to blobs."""
+    await _own_job(rooms, person, job)
+    if not await deleted(rooms, job, person.name):
+        raise Refusal(409, f"{job} has not ended; stop it first", "state")
+
+
+async def deleted(rooms: Rooms, job: str, actor: str | None) -> bool:
+    """Delete a job and its files; False if it has not ended."""
+    attempts = await rooms.database.write(lambda t: jobs.delete_finished(t, job, actor))
+    if attempts is None:
+        return False
+    for attempt in attempts:
+        rooms.logs.remove(attempt)
+    rooms.metrics.remove(job)
+    return True
+
+
+@router.get("/{job}/why")
+async def why(job: JobId, rooms: In, person: Caller) -> Why:
+    """Why a job waits, runs as it does, or ended as it did."""
+    return await explain(rooms, person, await visible_job(rooms, person, job))
+
+
+@router.get("/{job}/result", response_model=JobResult)
+async def result(job: JobId, rooms: In, person: Caller) -> Response:
+    """What the last attempt left behind."""
+    row = await visible_job(rooms, person, job)
+    async with rooms.database.read() as connection:
+        found = await views.result(connection, row)
+    if found is None:
+        ended = JobState(row["state"]) in JOB_FINAL
+        sentence = "left no result" if ended else f"is {row['state']}; its result comes at its end"
+        raise Refusal(409, f"{job} {sentence}", "no_result")
+    return json_of(found)
+
+
+@router.get("/{job}/metrics")
+async def metrics(
+    job: JobId, rooms: In, person: Caller, after: Annotated[int, Query(ge=0)] = 0
+) -> MetricsPage:
+    """Points that a job reported, from a byte offset on."""
+    await visible_job(rooms, person, job)
+    points, following = await rooms.metrics.read(job, after)
+    return MetricsPage(points=points, next=following)
+
+
+@router.get("/{job}/events")
+async def timeline(job: JobId, rooms: In, person: Caller) -> list[Event]:
+    """What happened to a job, in order."""
+    await visible_job(rooms, person, job)
+    async with rooms.database.read() as connection:
+        return await events.timeline(connection, job)

@@ -1,0 +1,58 @@
+"""The answer to "why?": one sentence for a person, the codes for a program, and who is ahead."""
+
+from __future__ import annotations
+
+from footplate_spec import JobState, JobSummary, Why
+from footplate_spec.units import format_seconds
+
+from ..identity import Person
+from ..rooms import Rooms
+from ..store import jobs
+
+__all__ = ["explain"]
+
+_SHOWN = 20  # jobs ahead that are named
+
+
+async def explain(rooms: Rooms, person: Person, row: jobs.JobRow) -> Why:
+    """Why a job is in the state it is in. Jobs ahead that the person may not see are only counted."""
+    job = row["id"]
+    summary = jobs.summary(row, rooms.control.reason(job))
+    position: int | None = None
+    ahead: list[str] = []
+    hidden = 0
+    if summary.state is JobState.QUEUED and (line := rooms.control.position(job)) is not None:
+        position, before = line
+        async with rooms.database.read() as connection:
+            seen = await jobs.visible_among(connection, person.viewer, before)
+        hidden = len(before) - len(seen)
+        ahead = seen[:_SHOWN]
+    return Why(
+        job=job,
+        state=summary.state,
+        sentence=_sentence(row, summary, position),
+        reason=summary.reason,
+        cause=summary.cause,
+        position=position,
+        ahead=ahead,
+        ahead_hidden=hidden,
+    )
+
+
+def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:
+    if summary.stopping:
+        return "It is being stopped: its processes were told to write a checkpoint and end."
+    if summary.reason is not None:
+        place = f"Number {position} in line. " if position is not None else ""
+        return place + summary.reason.message
+    if summary.cause is not None:
+        return summary.cause.message
+    return {
+        JobState.QUEUED: "It waits in line.",
+        JobState.STARTING: "Its code and packages are being prepared.",
+        JobState.RUNNING: f"It runs, for at most {format_seconds(row['time_limit'])}.",
+        JobState.SUSPENDED: "It is suspended; resume it to let it wait in line again.",
+        JobState.SUCCEEDED: "It succeeded.",
+        JobState.FAILED: "It failed, and no cause was recorded.",
+        JobState.CANCELLED: "It was cancelled.",
+    }[summary.state]
