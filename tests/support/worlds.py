@@ -1,0 +1,52 @@
+"""Worlds for the queue's tests, written in one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from footplate_hub.queue.model import (
+    Amount,
+    Limit,
+    NodeModel,
+    Placement,
+    RoleShape,
+    Running,
+    Shape,
+    Snapshot,
+    Workload,
+)
+
+GI = 2**30
+
+
+def node(name: str, gpu: int = 0, cpu: int = 8, *, memory: int = 64, **extra: Any) -> NodeModel:
+    flavor = extra.pop("flavor", "gpu" if gpu else "cpu")
+    cluster = extra.pop("cluster", "local")
+    return NodeModel(cluster, name, flavor, Amount(cpu * 1000, memory * GI, gpu), **extra)
+
+
+def role(replicas: int = 1, gpu: int = 0, cpu: float = 1, *, memory: int = 1, **extra: Any) -> RoleShape:
+    need = Amount(int(cpu * 1000), memory * GI, gpu)
+    return RoleShape(extra.get("name", "worker"), replicas, need, tuple(extra.get("flavors", ())))
+
+
+def workload(name: str, *roles: RoleShape, **extra: Any) -> Workload:
+    place = extra.pop("place", 0.0)
+    group = extra.pop("group", "research")
+    priority = extra.pop("priority", 0)
+    return Workload(name, group, priority, place, Shape(roles or (role(),), **extra))
+
+
+def running(
+    name: str, on: NodeModel, need: Amount, *, group: str = "research", ends: float | None = None
+) -> Running:
+    placement = Placement("worker", 0, on.cluster, on.name, on.flavor, need)
+    return Running(name, group, (placement,), ends=ends)
+
+
+def world(nodes: list[NodeModel], waiting: list[Workload], **extra: Any) -> Snapshot:
+    return Snapshot(nodes=tuple(nodes), lines=Snapshot.lines_of(waiting), **extra)
+
+
+def quota(group: str, flavor: str, **amounts: int) -> dict[str, dict[tuple[str, str], Limit]]:
+    return {group: {("local", flavor): Limit(**amounts)}}

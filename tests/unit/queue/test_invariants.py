@@ -1,0 +1,165 @@
+"""The queue's promises on random worlds: nothing over-committed, no gang in part, nobody without a reason."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from footplate_hub.queue.model import Amount, Limit, Snapshot
+from footplate_hub.queue.quota import lineage
+from footplate_hub.queue.schedule import schedule
+from footplate_spec.reasons import ReasonCode as Code
+from support.worlds import GI, node, role, running, workload, world
+
+SEEDS = range(150)
+GROUPS = ["a", "a/x", "b"]
+
+
+def random_world(seed: int) -> Snapshot:
+    rng = random.Random(seed)
+    nodes = [
+        node(
+            f"n{i}",
+            gpu=rng.choice([0, 1, 2, 4, 8]),
+            cpu=rng.choice([2, 8, 32]),
+            flavor=rng.choice(["cpu", "old", "new"]),
+            cluster=rng.choice(["local", "local", "far"]),
+            address=f"10.0.0.{i}",
+            labels={"disk": rng.choice(["ssd", "hdd"])},
+            unusable=rng.choice([None, None, None, "blocked"]),
+        )
+        for i in range(rng.randint(0, 6))
+    ]
+    busy = [
+        running(
+            f"r{n.name}",
+            n,
+            Amount(1000, GI, min(n.capacity.gpu, rng.randint(0, 2))),
+            group=rng.choice(GROUPS),
+        )
+        for n in nodes
+        if rng.random() < 0.4
+    ]
+    waiting = [
+        workload(
+            f"w{i}",
+            *(
+                role(
+                    rng.choice([1, 1, 2, 3]),
+                    gpu=rng.choice([0, 0, 1, 2, 4]),
+                    cpu=rng.choice([0.5, 1, 4]),
+                    name=f"role{r}",
+                    flavors=rng.choice([(), (), ("new",), ("new", "old"), ("gone",)]),
+                )
+                for r in range(rng.choice([1, 1, 2]))
+            ),
+            place=float(i),
+            priority=rng.choice([0, 0, 100]),
+            group=rng.choice(GROUPS),
+            clusters=rng.choice([(), (), ("far",), ("local",)]),
+            exclude_nodes=frozenset(rng.choice([(), (), ("n0",)])),
+            labels=rng.choice([(), (), (("disk", "ssd"),)]),
+        )
+        for i in range(rng.randint(0, 12))
+    ]
+    limits = {
+        group: {("local", flavor): Limit(gpu=rng.choice([None, 1, 4]), cpu=rng.choice([None, 8000]))}
+        for group in rng.sample(GROUPS, rng.randint(0, 3))
+        for flavor in [rng.choice(["cpu", "old", "new"])]
+    }
+    closed = {"far": "The disk is full."} if rng.random() < 0.1 else {}
+    return world(nodes, waiting, running=tuple(busy), limits=limits, closed=closed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_promises_hold(seed):
+    snapshot = random_world(seed)
+    plan = schedule(snapshot, 0.0)
+    everyone = {w.id: w for line in snapshot.lines for w in line.workloads}
+    placed = [p for a in plan.admit for p in a.placements]
+
+    # Everyone is either admitted or has one reason.
+    assert Counter([a.workload.id for a in plan.admit] + list(plan.reasons)) == Counter(list(everyone))
+    assert all(r.code != Code.PENDING_EVALUATION and r.message for r in plan.reasons.values())
+
+    # No gang in part, each replica on a node that it may use.
+    models = {(n.cluster, n.name): n for n in snapshot.nodes}
+    for admission in plan.admit:
+        shape = admission.workload.shape
+        counts = Counter((p.role, p.index) for p in admission.placements)
+        assert counts == Counter((r.name, i) for r in shape.roles for i in range(r.replicas))
+        for placement in admission.placements:
+            on = models[placement.cluster, placement.node]
+            [asked] = [r for r in shape.roles if r.name == placement.role]
+            assert on.unusable is None
+            assert on.name not in shape.exclude_nodes
+            assert all(on.labels.get(k) == v for k, v in shape.labels)
+            assert placement.flavor == on.flavor
+            assert not asked.flavors or on.flavor in asked.flavors
+            assert not shape.clusters or on.cluster in shape.clusters
+            assert on.cluster not in snapshot.closed
+
+    # No node and no quota is over-committed.
+    used = [p for r in snapshot.running for p in r.placements] + placed
+    for key, model in models.items():
+        mine = [p.need for p in used if (p.cluster, p.node) == key]
+        for resource in ("cpu", "memory", "gpu"):
+            total = sum(getattr(need, resource) for need in mine)
+            assert total <= max(getattr(model.capacity, resource), 0)
+    holders = [(r.group, r.placements) for r in snapshot.running]
+    before = list(holders)
+    holders += [(a.workload.group, a.placements) for a in plan.admit]
+    for group, limits in snapshot.limits.items():
+        for place, limit in limits.items():
+            for resource in ("cpu", "memory", "gpu"):
+
+                def use(of, group=group, place=place, resource=resource):
+                    return sum(
+                        getattr(p.need, resource)
+                        for who, placements in of
+                        for p in placements
+                        if group in lineage(who) and (p.cluster, p.flavor) == place
+                    )
+
+                most = getattr(limit, resource)
+                assert most is None or use(holders) <= max(most, use(before))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equal_worlds_give_equal_plans(seed):
+    first, second = schedule(random_world(seed), 0.0), schedule(random_world(seed), 0.0)
+    assert first.admit == second.admit
+    assert {k: v.message for k, v in first.reasons.items()} == {
+        k: v.message for k, v in second.reasons.items()
+    }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_starts_who_keeps_an_earlier_one_with_the_same_needs_waiting(seed):
+    snapshot = random_world(seed)
+    plan = schedule(snapshot, 0.0)
+    waiting = [w for line in snapshot.lines for w in line.workloads if w.id in plan.reasons]
+    for admission in plan.admit:
+        for other in waiting:
+            same = (other.shape, other.group) == (admission.workload.shape, admission.workload.group)
+            assert not (same and other.rank < admission.workload.rank)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_behind_takes_a_flavor_that_one_who_waits_for_room_could_use(seed):
+    snapshot = replace(random_world(seed), limits={}, closed={})
+    plan = schedule(snapshot, 0.0)
+    rooms = {Code.WAITING_FOR_CAPACITY, Code.TOPOLOGY_PLACEMENT_FAILED}
+    for line in snapshot.lines:
+        for first in line.workloads:
+            if first.id not in plan.reasons or plan.reasons[first.id].code not in rooms:
+                continue
+            for admission in plan.admit:
+                for placement in admission.placements:
+                    place = (placement.cluster, placement.flavor)
+                    nodes = [n for n in snapshot.nodes if (n.cluster, n.flavor) == place]
+                    could = schedule(world(nodes, [first]), 0.0).admit
+                    assert not could or admission.workload.rank < first.rank
