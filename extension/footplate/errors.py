@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from footplate_spec import Cause
 
 __all__ = [
+    "CellSyntaxError",
     "FootplateError",
     "JobCancelledError",
     "JobFailedError",
@@ -43,6 +44,20 @@ class WrongCallError(FootplateError, ValueError):
 
 class UnpicklableError(WrongCallError):
     """A variable, argument or function cannot travel; the message names it and the reason."""
+
+
+class CellSyntaxError(WrongCallError):
+    """The cell is not Python.
+
+    Not a ``SyntaxError`` itself, which IPython would show with the frames that led here.
+    """
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(shown.strip().splitlines()[-1])
+        self._shown = shown
+
+    def _render_traceback_(self) -> list[str]:
+        return self._shown.rstrip("\n").split("\n")
 
 
 class NotConfiguredError(FootplateError):

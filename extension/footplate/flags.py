@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import shutil
@@ -15,14 +16,24 @@ import click
 from .code import AUTO, Code, find_code
 from .errors import WrongCallError
 from .launch import Launch, command_job
-from .options import Options, read_options
+from .options import OTHER_WORDS, Options, read_options
 
-__all__ = ["CellFlags", "cell_flags", "read_cell_line", "script_job", "train_flags"]
+__all__ = [
+    "CODE_WORDS",
+    "CellFlags",
+    "cell_flags",
+    "code_of",
+    "no_such_option",
+    "parse",
+    "read_cell_line",
+    "script_job",
+    "train_flags",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Flag = Callable[[_F], _F]
 
-_CODE = ("workspace", "no_workspace", "git", "ref", "path", "submodules", "git_secret")
+CODE_WORDS = ("workspace", "no_workspace", "git", "ref", "path", "submodules", "git_secret")
 
 _FLAGS = (
     click.option("--name", help="The job's name; its id begins with it."),
@@ -107,6 +118,36 @@ def _line(**_: Any) -> None:
     """Run a script or a cell as a job; what stands after the script's name is its own."""
 
 
+def parse(command: click.Command, line: str, name: str) -> click.Context:
+    """A magic's line by click's rules.
+
+    Raises
+    ------
+    WrongCallError
+        With one sentence; without one, if ``--help`` was asked for and has been printed.
+    """
+    try:
+        return command.make_context(name, shlex.split(line))
+    except ValueError as error:
+        raise WrongCallError(f"the line cannot be read: {str(error).lower()}") from None
+    except click.exceptions.Exit:
+        raise WrongCallError("") from None
+    except click.NoSuchOption as error:
+        raise WrongCallError(no_such_option(command, error.option_name)) from None
+    except click.UsageError as error:
+        raise WrongCallError(error.format_message()) from None
+
+
+def no_such_option(command: click.Command, option: str) -> str:
+    """One sentence with the nearest option that there is."""
+    known = [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
+    word = OTHER_WORDS.get(option.lstrip("-").replace("-", "_"))
+    near = f"--{word.removesuffix('s') if f'--{word}' not in known else word}" if word else ""
+    if near not in known:
+        near = next(iter(difflib.get_close_matches(option, known, 1)), "")
+    return f"there is no option {option}" + (f"; did you mean {near}?" if near else "; --help lists them")
+
+
 def read_cell_line(line: str, name: str) -> CellFlags:
     """A magic's line as flags.
 
@@ -115,20 +156,11 @@ def read_cell_line(line: str, name: str) -> CellFlags:
     WrongCallError
         With one sentence; for an unknown option, with the nearest one.
     """
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise WrongCallError(f"the line cannot be read: {str(error).lower()}") from None
-    try:
-        context = _line.make_context(name, words)
-    except click.exceptions.Exit:
-        raise WrongCallError("") from None  # --help has been printed
-    except click.UsageError as error:
-        raise WrongCallError(error.format_message()) from None
+    context = parse(_line, line, name)
     given = dict(context.params)
     words_left = given.pop("words")
     rest = {word: given.pop(word) for word in ("detach", "inputs", "outputs", "as_name")}
-    code = {word: given.pop(word) for word in _CODE}
+    code = {word: given.pop(word) for word in CODE_WORDS}
     return CellFlags(
         read_options({word: value for word, value in given.items() if value not in {None, ()}}),
         code,

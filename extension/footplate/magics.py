@@ -19,8 +19,8 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.display import display
 
 from . import session
-from .errors import UntrustedError, WrongCallError
-from .flags import CellFlags, code_of, read_cell_line, script_job
+from .errors import CellSyntaxError, UntrustedError, WrongCallError
+from .flags import CellFlags, code_of, parse, read_cell_line, script_job
 from .handle import Job
 from .launch import Launch, cell_job
 from .watching import NotebookScreen, Screen, TextScreen, watch
@@ -37,9 +37,11 @@ def _one_line_for_a_wrong_call(magic: _F) -> _F:
     def called(*args: Any, **kwargs: Any) -> Any:
         try:
             return magic(*args, **kwargs)
+        except CellSyntaxError:
+            raise
         except WrongCallError as error:
             if not str(error):
-                return None
+                return None  # --help has been printed
             raise UsageError(str(error)) from None
 
     return called  # type: ignore[return-value]
@@ -106,7 +108,8 @@ class FootplateMagics(Magics):
         try:
             compile(cell, "<cell>", "exec", dont_inherit=True)
         except SyntaxError as error:
-            raise _as_python_shows_it(error) from None
+            shown = "".join(traceback.format_exception_only(error))
+            raise CellSyntaxError(shown) from None
         return cell_job(cell, inputs, flags.outputs, code_of(flags.code, whole=False), flags.options)
 
     def _show(self, job: Job, outputs: tuple[str, ...] = (), trust: str | None = None) -> None:
@@ -190,26 +193,9 @@ class FootplateMagics(Magics):
         return session.attach(name)
 
 
-def _as_python_shows_it(error: SyntaxError) -> SyntaxError:
-    """The error without the frames between the cell and the compiler."""
-    shown = "".join(traceback.format_exception_only(error)).rstrip("\n").split("\n")
-    error._render_traceback_ = lambda: shown  # type: ignore[attr-defined]
-    return error.with_traceback(None)
-
-
 def _read(command: click.Command, line: str, name: str) -> dict[str, Any]:
     """A magic's line by click's rules, as keyword arguments."""
-    import shlex
-
-    try:
-        context = command.make_context(name, shlex.split(line))
-    except click.exceptions.Exit:
-        raise WrongCallError("") from None
-    except click.UsageError as error:
-        raise WrongCallError(error.format_message()) from None
-    except ValueError as error:
-        raise WrongCallError(f"the line cannot be read: {str(error).lower()}") from None
-    return dict(context.params)
+    return dict(parse(command, line, name).params)
 
 
 def _command(*parameters: click.Parameter) -> click.Command:

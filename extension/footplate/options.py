@@ -21,9 +21,10 @@ from footplate_spec import JobSpec, explain_validation, slug
 
 from .errors import WrongCallError
 
-__all__ = ["Options", "read_options"]
+__all__ = ["OTHER_WORDS", "Options", "read_options"]
 
-_OTHER_WORDS = {
+# What people type who come from other tools.
+OTHER_WORDS = {
     "gpu": "gpus",
     "cpus": "cpu",
     "mem": "memory",
@@ -204,7 +205,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     known = {option.name for option in dataclasses.fields(Options)}
     for word in given:
         if word not in known:
-            near = _OTHER_WORDS.get(word) or next(
+            near = OTHER_WORDS.get(word) or next(
                 iter(difflib.get_close_matches(word, sorted(known), 1)), None
             )
             hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"

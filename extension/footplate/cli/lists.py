@@ -1,0 +1,119 @@
+"""Quotas, machines, secrets."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .. import session
+from ..errors import WrongCallError
+from ..session import Table
+from ..wording import node_rows
+from .frame import as_json, client, show, show_json
+
+__all__ = ["nodes", "quota", "secrets"]
+
+
+@click.command()
+@as_json
+def quota(as_json: bool) -> None:
+    """What your groups may use, use and wait for."""
+    client()
+    show(session.quota(), as_json=as_json)
+
+
+@click.group(invoke_without_command=True)
+@as_json
+@click.pass_context
+def nodes(context: click.Context, as_json: bool) -> None:
+    """Machines, what they have and what is in use."""
+    client()
+    if context.invoked_subcommand is None:
+        show(session.nodes(), as_json=as_json)
+
+
+@nodes.command()
+@click.option("--why", required=True, help="What people are told.")
+@as_json
+@click.argument("node")
+def block(node: str, why: str, as_json: bool) -> None:
+    """Keep everyone off NODE (name, or cluster/name); what runs there is evicted and goes on elsewhere."""
+    found = client().block_node(*_place(node), why)
+    show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
+
+
+@nodes.command()
+@as_json
+@click.argument("node")
+def unblock(node: str, as_json: bool) -> None:
+    """Let people use NODE again."""
+    found = client().unblock_node(*_place(node))
+    show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
+
+
+def _place(node: str) -> tuple[str, str]:
+    """A node's cluster and name; without a cluster, the only one that has such a node."""
+    cluster, slash, name = node.partition("/")
+    if slash:
+        return cluster, name
+    found = [known.cluster for known in client().nodes() if known.name == node]
+    if len(found) > 1:
+        raise WrongCallError(f"several clusters have a node {node}; write {found[0]}/{node}")
+    return (found[0] if found else "local"), node
+
+
+@click.group(invoke_without_command=True)
+@as_json
+@click.pass_context
+def secrets(context: click.Context, as_json: bool) -> None:
+    """Names of stored secrets. Values are written once and never read back."""
+    client()
+    if context.invoked_subcommand is not None:
+        return
+    found = client().secrets()
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(
+            "\n".join(f"{s['name']}  ({s['group']})" if s.get("group") else s["name"] for s in found)
+            or "none"
+        )
+
+
+@secrets.command("list")
+@as_json
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """Names of stored secrets."""
+    assert context.parent is not None
+    context.parent.invoked_subcommand = None
+    context.invoke(secrets.callback, as_json=as_json)  # type: ignore[arg-type]
+
+
+@secrets.command("set")
+@click.option("--group", help="For all members of a group.")
+@as_json
+@click.argument("name")
+def set_(name: str, group: str | None, as_json: bool) -> None:
+    """Store a secret. The value is asked for, or read from standard input; never from the command line."""
+    if sys.stdin.isatty():
+        value = click.prompt(f"value of {name}", hide_input=True, confirmation_prompt=True)
+    else:
+        value = sys.stdin.read().removesuffix("\n")
+    if not value:
+        raise WrongCallError(
+            f"no value for {name}: pipe it in, as in  pass show {name} | footplate secrets set {name}"
+        )
+    client().put_secret(name, value, group)
+    show_json({"stored": name, "group": group}) if as_json else click.echo(f"stored {name}")
+
+
+@secrets.command()
+@click.option("--group", help="The group that it was stored for.")
+@as_json
+@click.argument("name")
+def delete(name: str, group: str | None, as_json: bool) -> None:
+    """Remove a secret."""
+    client().delete_secret(name, group)
+    show_json({"deleted": name, "group": group}) if as_json else click.echo(f"deleted {name}")
