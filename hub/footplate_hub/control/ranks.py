@@ -1,0 +1,92 @@
+"""What the processes of a gang must know of each other: ranks, the meeting point, the topology. Pure.
+
+Ranks are ordered by node, rank 0 being replica 0 of the leading role. Every replica is one "node" to the
+frameworks: it sees its own devices only, so its local rank is 0, and ``torchrun`` inside it (which reads
+``PET_*``) starts one process for each of its GPUs. Where replicas share a machine, the topology says so.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+
+from footplate_spec import REPLICA_FINAL, JobSpec, ReplicaState
+
+from ..store.attempts import ReplicaRecord
+from .life import Key, leading_role
+
+__all__ = ["complete", "environment", "ranked"]
+
+_MET = {ReplicaState.READY, ReplicaState.RUNNING, *REPLICA_FINAL}
+
+
+def complete(replicas: Mapping[Key, ReplicaRecord]) -> bool:
+    """Whether every replica has arrived: nobody is still being prepared."""
+    return all(row.state in _MET for row in replicas.values())
+
+
+def ranked(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> list[ReplicaRecord]:
+    """Replicas by rank."""
+    roles = [role.name for role in spec.roles]
+    lead = leading_role(spec)
+    roles.sort(key=lambda name: name != lead)
+    rows = sorted(replicas.values(), key=lambda row: (roles.index(row.role), row.index))
+    nodes: list[str] = []
+    for row in rows:
+        if row.node not in nodes:
+            nodes.append(row.node)
+    return sorted(rows, key=lambda row: nodes.index(row.node))
+
+
+def environment(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> dict[Key, dict[str, str]]:
+    """The rendezvous variables of every replica of a complete gang."""
+    rows = ranked(spec, replicas)
+    addresses = [row.address or "127.0.0.1" for row in rows]
+    common = {
+        "MASTER_ADDR": addresses[0],
+        "MASTER_PORT": str(rows[0].port or 29500),
+        "WORLD_SIZE": str(len(rows)),
+        "PET_NNODES": str(len(rows)),
+        "PET_MASTER_ADDR": addresses[0],
+        "PET_MASTER_PORT": str(rows[0].port or 29500),
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "1",
+        "FOOTPLATE_TOPOLOGY": _topology(rows, addresses),
+    }
+    if all(_is_loopback(address) for address in addresses):
+        common |= {"NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}
+    gpus = {role.name: role.resources.gpu for role in spec.roles}
+    return {
+        (row.role, row.index): common
+        | {
+            "RANK": str(rank),
+            "NODE_RANK": str(rank),
+            "GROUP_RANK": str(rank),
+            "PET_NODE_RANK": str(rank),
+            "PET_NPROC_PER_NODE": str(max(gpus[row.role], 1)),
+        }
+        for rank, row in enumerate(rows)
+    }
+
+
+def _topology(rows: list[ReplicaRecord], addresses: list[str]) -> str:
+    replicas = [
+        {
+            "rank": rank,
+            "role": row.role,
+            "replica": row.index,
+            "node": row.node,
+            "address": address,
+            "gpus": list(row.gpus),
+        }
+        for rank, (row, address) in enumerate(zip(rows, addresses, strict=True))
+    ]
+    return json.dumps({"replicas": replicas}, separators=(",", ":"))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

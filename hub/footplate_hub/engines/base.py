@@ -1,0 +1,108 @@
+"""What an engine is: a place's way to run attempts. Level-triggered, so that it may be asked again.
+
+An engine promises: ``apply`` twice starts nothing twice; ``delete`` returns only when no process of the
+attempt is left; ``observe`` tells everything that is there before it tells what changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from footplate_spec import CauseCode, JobSpec, Node
+
+__all__ = ["Attempt", "Engine", "EngineError", "Observation", "PlacedReplica"]
+
+
+class EngineError(Exception):
+    """An attempt cannot be run as it was placed. The message is one sentence for the job's owner.
+
+    Parameters
+    ----------
+    again
+        Whether it may work another time; if not, the job fails.
+    """
+
+    def __init__(
+        self, message: str, *, code: CauseCode = CauseCode.PLATFORM_FAULT, again: bool = True
+    ) -> None:
+        self.code = code
+        self.again = again
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class PlacedReplica:
+    """One replica where the queue put it, and the execution that may run."""
+
+    role: str
+    index: int
+    node: str
+    gpus: tuple[int, ...] = ()
+    execution: int = 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """All that an engine needs to know of an admission.
+
+    Parameters
+    ----------
+    replicas
+        Those that are to have a keeper; others of the attempt are left as they are.
+    """
+
+    id: str
+    job: str
+    number: int
+    owner: str
+    group: str
+    spec: JobSpec
+    time_limit: int
+    replicas: tuple[PlacedReplica, ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an engine sees of one replica.
+
+    Parameters
+    ----------
+    alive
+        Whether its keeper lives. When it does not, every process that it kept may be ended by
+        applying again, which is always safe.
+    """
+
+    attempt: str
+    role: str
+    index: int
+    alive: bool
+
+
+class Engine(Protocol):
+    """A cluster's engine; see the module for what it promises."""
+
+    async def start(self) -> None:
+        """Get ready. Replicas that run are left alone."""
+
+    async def stop(self) -> None:
+        """Let go. Replicas run on."""
+
+    async def nodes(self) -> Sequence[Node]:
+        """The machines, as they are now."""
+
+    async def apply(self, attempt: Attempt) -> None:
+        """Have a keeper for each of these replicas.
+
+        Raises
+        ------
+        EngineError
+            If one cannot be started.
+        """
+
+    async def delete(self, attempt: Attempt) -> None:
+        """End what is left of an attempt and remove its folders."""
+
+    def observe(self) -> AsyncIterator[Observation]:
+        """Everything that is there, then every change."""

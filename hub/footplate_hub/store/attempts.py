@@ -1,0 +1,387 @@
+"""What the loops know of jobs: their course, attempts and replicas, as frozen records.
+
+After a job was submitted, the columns of its course belong to the loops alone, so a record in memory is
+what is stored; only what a person may edit while it waits is read again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from footplate_spec.agent import ExitReport
+from footplate_spec.reasons import Cause
+from footplate_spec.states import JOB_FINAL, JobState, ReplicaState
+from footplate_spec.views import JobResult
+
+from . import tables
+from .database import Transaction
+
+__all__ = [
+    "AttemptRecord",
+    "Change",
+    "Happening",
+    "JobRecord",
+    "ReplicaRecord",
+    "attempts_of",
+    "changes_since",
+    "latest_change",
+    "mark_removed",
+    "open_jobs",
+    "read_jobs",
+    "save",
+    "save_reasons",
+    "save_time_limit",
+    "still_queued",
+    "unremoved",
+]
+
+_j, _a, _r, _e = tables.jobs, tables.attempts, tables.replicas, tables.events
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's course. ``stopping`` is a ``Stop.reason``: why its processes are being ended."""
+
+    id: str
+    owner: str
+    group: str
+    spec: str
+    priority: str
+    place: float
+    time_limit: int
+    submitted: float
+    state: JobState = JobState.QUEUED
+    stopping: str | None = None
+    declared: bool = False
+    cluster: str | None = None
+    attempt: int = 0
+    restarts: int = 0
+    started: float | None = None
+    ended: float | None = None
+    cause: Cause | None = None
+    result: JobResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One admission."""
+
+    id: str
+    job: str
+    number: int
+    cluster: str
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    outcome: str | None = None
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRecord:
+    """One replica of an attempt; its state is that of the execution named here."""
+
+    attempt: str
+    role: str
+    index: int
+    node: str
+    flavor: str
+    gpus: tuple[int, ...] = ()
+    state: ReplicaState = ReplicaState.PENDING
+    execution: int = 1
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: Cause | None = None
+    message: str = ""
+    address: str | None = None
+    port: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    log_size: int = 0
+    exit: ExitReport | None = None
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event to record with a change; its subject is the job."""
+
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
+    actor: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one decision changes of one job: only records that differ are in it."""
+
+    job: JobRecord
+    job_changed: bool = False
+    new_attempt: AttemptRecord | None = None
+    attempt: AttemptRecord | None = None
+    new_replicas: tuple[ReplicaRecord, ...] = ()
+    replicas: tuple[ReplicaRecord, ...] = ()
+    happenings: tuple[Happening, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would be written."""
+        parts = (self.new_attempt, self.attempt, self.new_replicas, self.replicas, self.happenings)
+        return not self.job_changed and not any(parts)
+
+
+def _text(document: Any) -> str | None:
+    return None if document is None else document.model_dump_json()
+
+
+_JOB = ("state", "stopping", "declared", "cluster", "attempt", "restarts", "started", "ended")
+_ATTEMPT = ("started", "ended", "outcome")
+_REPLICA = (
+    "state",
+    "execution",
+    "exit_code",
+    "signal",
+    "message",
+    "address",
+    "port",
+    "started",
+    "ended",
+    "log_size",
+)
+_update_job = (
+    update(_j)
+    .where(_j.c.id == bindparam("key"))
+    .values({name: bindparam(name) for name in (*_JOB, "cause", "result")})
+)
+_update_attempt = (
+    update(_a)
+    .where(_a.c.id == bindparam("key"))
+    .values({name: bindparam(name) for name in (*_ATTEMPT, "cause")})
+)
+_update_replica = (
+    update(_r)
+    .where(
+        _r.c.attempt == bindparam("in_attempt"),
+        _r.c.role == bindparam("in_role"),
+        _r.c.index == bindparam("at_index"),
+    )
+    .values({name: bindparam(name) for name in (*_REPLICA, "cause", "exit")})
+)
+_update_reason = update(_j).where(_j.c.id == bindparam("key")).values(reason=bindparam("reason"))
+
+
+def _job_values(job: JobRecord) -> dict[str, Any]:
+    values = {name: getattr(job, name) for name in _JOB}
+    return values | {
+        "key": job.id,
+        "state": job.state.value,
+        "cause": _text(job.cause),
+        "result": _text(job.result),
+    }
+
+
+def _attempt_values(attempt: AttemptRecord) -> dict[str, Any]:
+    values = {name: getattr(attempt, name) for name in _ATTEMPT}
+    return values | {"cause": _text(attempt.cause)}
+
+
+def _replica_values(replica: ReplicaRecord) -> dict[str, Any]:
+    values = {name: getattr(replica, name) for name in _REPLICA}
+    return values | {
+        "state": replica.state.value,
+        "cause": _text(replica.cause),
+        "exit": _text(replica.exit),
+    }
+
+
+async def save(t: Transaction, changes: Sequence[Change]) -> None:
+    """Write changes of several jobs, one statement a table, and record what happened."""
+    new_attempts = [c.new_attempt for c in changes if c.new_attempt is not None]
+    if new_attempts:
+        await t.execute(
+            insert(_a),
+            [
+                {"id": a.id, "job": a.job, "number": a.number, "cluster": a.cluster, "created": a.created}
+                for a in new_attempts
+            ],
+        )
+    new_replicas = [replica for c in changes for replica in c.new_replicas]
+    if new_replicas:
+        rows = [
+            _replica_values(r)
+            | {
+                "attempt": r.attempt,
+                "role": r.role,
+                "index": r.index,
+                "node": r.node,
+                "flavor": r.flavor,
+                "gpus": json.dumps(r.gpus),
+            }
+            for r in new_replicas
+        ]
+        await t.execute(insert(_r), rows)
+    if jobs := [_job_values(c.job) for c in changes if c.job_changed]:
+        await t.execute(_update_job, jobs)
+    if attempts := [_attempt_values(c.attempt) | {"key": c.attempt.id} for c in changes if c.attempt]:
+        await t.execute(_update_attempt, attempts)
+    replicas = [
+        _replica_values(r) | {"in_attempt": r.attempt, "in_role": r.role, "at_index": r.index}
+        for c in changes
+        for r in c.replicas
+    ]
+    if replicas:
+        await t.execute(_update_replica, replicas)
+    for change in changes:
+        for what in change.happenings:
+            t.record(what.kind, change.job.id, actor=what.actor, group=change.job.group, data=what.data)
+
+
+async def save_reasons(t: Transaction, reasons: Mapping[str, str]) -> None:
+    """Store the reason of jobs that wait, as JSON by id."""
+    if reasons:
+        await t.execute(_update_reason, [{"key": job, "reason": text} for job, text in reasons.items()])
+
+
+async def save_time_limit(t: Transaction, job: str, seconds: int) -> None:
+    """Store another time limit; apart from `save`, since people edit it while the job waits."""
+    await t.execute(update(_j).where(_j.c.id == job).values(time_limit=seconds))
+
+
+async def still_queued(t: Transaction, specs: Mapping[str, str]) -> set[str]:
+    """Those jobs that wait with the very spec that was decided upon."""
+    found: set[str] = set()
+    ids = sorted(specs)
+    for start in range(0, len(ids), _CHUNK):
+        statement = select(_j.c.id, _j.c.spec).where(
+            _j.c.id.in_(ids[start : start + _CHUNK]), _j.c.state == JobState.QUEUED.value
+        )
+        found |= {row.id for row in await t.execute(statement) if row.spec == specs[row.id]}
+    return found
+
+
+async def mark_removed(t: Transaction, attempts: Collection[str]) -> None:
+    """The engine holds nothing of these any more."""
+    await t.execute(
+        update(_a).where(_a.c.id == bindparam("key")).values(removed=True),
+        [{"key": attempt} for attempt in attempts],
+    )
+
+
+async def latest_change(connection: AsyncConnection) -> int:
+    """The newest event's number."""
+    return int((await connection.execute(select(func.coalesce(func.max(_e.c.seq), 0)))).scalar_one())
+
+
+async def changes_since(connection: AsyncConnection, seq: int) -> tuple[int, list[tuple[str, str]]]:
+    """Kind and subject of every event after ``seq``, and the newest number."""
+    statement = select(_e.c.seq, _e.c.kind, _e.c.subject).where(_e.c.seq > seq).order_by(_e.c.seq)
+    rows = (await connection.execute(statement)).all()
+    return (rows[-1].seq if rows else seq), [(row.kind, row.subject) for row in rows]
+
+
+_COURSE = [c for c in _j.c if c.name not in {"reason", "result", "idempotency_key", "idempotency_digest"}]
+
+
+def _job(row: Any) -> JobRecord:
+    return JobRecord(
+        id=row.id,
+        owner=row.owner,
+        group=row.group_path,
+        spec=row.spec,
+        priority=row.priority,
+        place=row.place,
+        time_limit=row.time_limit,
+        submitted=row.submitted,
+        state=JobState(row.state),
+        stopping=row.stopping,
+        declared=row.declared,
+        cluster=row.cluster,
+        attempt=row.attempt,
+        restarts=row.restarts,
+        started=row.started,
+        ended=row.ended,
+        cause=Cause.model_validate_json(row.cause) if row.cause else None,
+    )
+
+
+async def open_jobs(connection: AsyncConnection) -> list[JobRecord]:
+    """Every job that has not ended."""
+    living = [state.value for state in JobState if state not in JOB_FINAL]
+    rows = await connection.execute(select(*_COURSE).where(_j.c.state.in_(living)))
+    return [_job(row) for row in rows]
+
+
+async def read_jobs(connection: AsyncConnection, ids: Iterable[str]) -> list[JobRecord]:
+    """These jobs, as far as they exist."""
+    wanted = sorted(set(ids))
+    found: list[JobRecord] = []
+    for start in range(0, len(wanted), _CHUNK):
+        statement = select(*_COURSE).where(_j.c.id.in_(wanted[start : start + _CHUNK]))
+        found += [_job(row) for row in await connection.execute(statement)]
+    return found
+
+
+def _attempt(row: Any) -> AttemptRecord:
+    return AttemptRecord(
+        id=row.id,
+        job=row.job,
+        number=row.number,
+        cluster=row.cluster,
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+        outcome=row.outcome,
+        cause=Cause.model_validate_json(row.cause) if row.cause else None,
+    )
+
+
+def _replica(row: Any) -> ReplicaRecord:
+    return ReplicaRecord(
+        attempt=row.attempt,
+        role=row.role,
+        index=row.index,
+        node=row.node,
+        flavor=row.flavor,
+        gpus=tuple(json.loads(row.gpus)),
+        state=ReplicaState(row.state),
+        execution=row.execution,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        cause=Cause.model_validate_json(row.cause) if row.cause else None,
+        message=row.message,
+        address=row.address,
+        port=row.port,
+        started=row.started,
+        ended=row.ended,
+        log_size=row.log_size,
+        exit=ExitReport.model_validate_json(row.exit) if row.exit else None,
+    )
+
+
+async def unremoved(connection: AsyncConnection) -> list[tuple[AttemptRecord, list[ReplicaRecord]]]:
+    """Attempts of which the engine may still hold something, with their replicas."""
+    return await _with_replicas(connection, _a.c.removed.is_(False))
+
+
+async def attempts_of(
+    connection: AsyncConnection, job: str
+) -> list[tuple[AttemptRecord, list[ReplicaRecord]]]:
+    """One job's attempts with their replicas."""
+    return await _with_replicas(connection, _a.c.job == job)
+
+
+async def _with_replicas(
+    connection: AsyncConnection, condition: Any
+) -> list[tuple[AttemptRecord, list[ReplicaRecord]]]:
+    rows = await connection.execute(select(_a).where(condition).order_by(_a.c.job, _a.c.number))
+    attempts = {row.id: (_attempt(row), list[ReplicaRecord]()) for row in rows}
+    statement = select(_r).join(_a, _a.c.id == _r.c.attempt).where(condition)
+    for row in await connection.execute(statement):
+        attempts[row.attempt][1].append(_replica(row))
+    return list(attempts.values())
