@@ -25,7 +25,7 @@ from .store import Database, Transaction
 from .store.migrations import upgrade
 from .tokens import ReplicaTokens
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "described"]
 
 
 def create_app(
@@ -40,6 +40,13 @@ def create_app(
     control
         Unset: the loops over this service's own database.
     """
+    app = described(settings)
+    app.state.rooms = _rooms(settings, identity, control)
+    return app
+
+
+def described(settings: Settings) -> FastAPI:
+    """The service's calls, with nothing behind them yet: what its OpenAPI is made from."""
     app = FastAPI(
         title="Footplate",
         version=__version__,
@@ -48,8 +55,8 @@ def create_app(
         redoc_url=None,
         openapi_url=f"{settings.prefix}openapi.json",
         max_body_size=settings.limits.request,
+        responses={"4XX": {"model": errors.Problem}, 422: {"model": errors.Problem}},
     )
-    app.state.rooms = _rooms(settings, identity, control)
     prefix = settings.prefix.rstrip("/")
     for room in (login, jobs, following, logs, events, blobs, groups, nodes, secrets, agents):
         app.include_router(room.router, prefix=prefix)

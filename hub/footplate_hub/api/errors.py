@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from footplate_spec.base import explain_error
+from footplate_spec.base import Answer, explain_error
 
 from ..blobs import DamagedBlobError, WrongDigestError, WrongOffsetError
 from ..control import Refused
@@ -25,7 +25,7 @@ from ..store import StoreError
 from ..store.blobs import MissingBlobError
 from ..store.events import ExpiredError
 
-__all__ = ["Refusal", "install", "not_found"]
+__all__ = ["Problem", "Refusal", "install", "not_found"]
 
 _log = logging.getLogger("footplate.api")
 _CODES = {
@@ -44,6 +44,13 @@ _CODES = {
     503: "unavailable",
     507: "disk_full",
 }
+
+
+class Problem(Answer):
+    """The body of every refusal: one sentence for a person, one word for a program."""
+
+    error: str
+    code: str
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault

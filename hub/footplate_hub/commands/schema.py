@@ -6,13 +6,12 @@ The lab extension's types are generated from these files, and a test keeps the c
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from footplate_spec import Group, JobSpec, Node
+from footplate_spec import FollowItem, Group, JobSpec, Node
 
 __all__ = ["documents", "schema"]
 
@@ -21,23 +20,16 @@ _PREFIX = "/services/footplate"
 
 def documents() -> dict[str, dict[str, Any]]:
     """Every document by its file's name."""
-    from ..app import create_app
-    from ..control import Control
-    from ..identity import Identity
+    from ..app import described
     from ..settings import Settings
 
-    class NoControl(Control):
-        def __init__(self) -> None:
-            """Describing the calls needs no loops."""
-
-    class NoIdentity(Identity):
-        pass
-
-    with tempfile.TemporaryDirectory() as folder:
-        app = create_app(Settings(data=Path(folder)), NoIdentity(), NoControl())
-        openapi = app.openapi()
+    openapi = described(Settings(data=Path(), url=f"http://localhost{_PREFIX}/")).openapi()
     # Paths below the service's prefix, which every installation may choose.
     openapi["paths"] = {path.removeprefix(_PREFIX): calls for path, calls in openapi["paths"].items()}
+    # Lines of a stream are in no call's answer as FastAPI sees it.
+    line = FollowItem.model_json_schema(ref_template="#/components/schemas/{model}")
+    openapi["components"]["schemas"] |= {**line.pop("$defs"), **openapi["components"]["schemas"]}
+    openapi["components"]["schemas"]["FollowItem"] = line
     return {
         "job.schema.json": JobSpec.model_json_schema(by_alias=True),
         "group.schema.json": Group.model_json_schema(by_alias=True),
