@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from footplate_spec import EventKind, __version__
 
 from .api import agents, blobs, errors, events, following, groups, jobs, login, logs, nodes, secrets
+from .api.bodies import BodyLimit
 from .api.versions import VersionGate
 from .blobs import Blobs
 from .bus import EventBus
@@ -54,13 +55,14 @@ def described(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{settings.prefix}openapi.json",
-        max_body_size=settings.limits.request,
         responses={"4XX": {"model": errors.Problem}, 422: {"model": errors.Problem}},
     )
     prefix = settings.prefix.rstrip("/")
     for room in (login, jobs, following, logs, events, blobs, groups, nodes, secrets, agents):
         app.include_router(room.router, prefix=prefix)
     errors.install(app)
+    streamed = (f"{prefix}/blobs/", f"{prefix}/agent/blobs/")
+    app.add_middleware(BodyLimit, limit=settings.limits.request, streamed=streamed)
     app.add_middleware(VersionGate, agents=f"{prefix}/agent/")
     return app
 

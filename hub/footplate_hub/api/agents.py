@@ -23,7 +23,7 @@ from ..rooms import Rooms
 from ..store import blobs as stored
 from ..store import secrets
 from ..tokens import ReplicaId
-from .blobs import UNLIMITED, DigestPath, download, upload
+from .blobs import DigestPath, download, upload
 from .callers import In
 from .checks import secret_names
 from .errors import Refusal, not_found
@@ -138,7 +138,7 @@ async def get_blob(
     return await download(rooms, digest, size, range_)
 
 
-@router.put("/blobs/{digest}", max_body_size=UNLIMITED)
+@router.put("/blobs/{digest}")
 async def put_blob(
     digest: DigestPath,
     request: Request,

@@ -205,7 +205,7 @@ async def _lines(reader: Reader, again: Again) -> AsyncIterator[bytes]:
     checked = time.monotonic()
     with reader.rooms.bus.subscribe(subject=reader.job) as subscription:
         async for item in _items(reader, subscription):
-            yield item.model_dump_json(exclude_defaults=True, by_alias=True).encode() + b"\n"
+            yield item.model_dump_json(exclude_unset=True, by_alias=True).encode() + b"\n"
             if time.monotonic() - checked > _RECHECK:
                 checked = time.monotonic()
                 if not await _still_sees(reader, again):
