@@ -15,6 +15,7 @@ from footplate_spec import (
     JobPage,
     JobResult,
     JobSpec,
+    JobState,
     JobSummary,
     JobView,
     Me,
@@ -123,8 +124,16 @@ class Client:
         return _read(JobView, answer.content)
 
     def cancel(self, job: str) -> JobView:
-        """Stop it: checkpoint signal, grace, end."""
-        return self._post_job(job, "cancel", repeat=True)
+        """Stop it: checkpoint signal, grace, end. Stopping it twice is stopping it."""
+        try:
+            return self._post_job(job, "cancel", repeat=True)
+        except RefusedError as refused:
+            if refused.status != 409:
+                raise
+            view = self.job(job)
+            if not view.stopping and view.state != JobState.CANCELLED:
+                raise
+            return view
 
     def suspend(self, job: str) -> JobView:
         """Take it off its machines, or out of the line, until `resume`."""

@@ -25,7 +25,7 @@ from footplate_spec.units import parse_seconds
 
 from .client import Client
 from .downloads import download_tree
-from .errors import FootplateError, JobCancelledError, JobFailedError, RemoteError
+from .errors import FootplateError, JobCancelledError, JobFailedError, RefusedError, RemoteError
 from .interpreter import check_pickles_open_here
 from .values import check_trust, decode
 from .watching import Screen, TextScreen, watch
@@ -176,12 +176,21 @@ class Job:
             return
         if seen.state == JobState.CANCELLED:
             raise JobCancelledError(f"{self.id} was stopped", self.id, seen.cause)
-        result = self._client.result(self.id)
+        result = self._left()
         if result.traceback:
             shown = result.traceback.strip().splitlines()[-1:] == printed.strip().splitlines()[-1:]
             error = result.error or result.traceback.strip().splitlines()[-1]
             raise RemoteError(error, result.traceback, self.id, seen.cause, shown=shown)
         raise JobFailedError(_failure(self.id, seen, result), self.id, seen.cause)
+
+    def _left(self) -> JobResult:
+        """What a failed job left, which may be nothing: it need not have come to run."""
+        try:
+            return self._client.result(self.id)
+        except RefusedError as refused:
+            if refused.code != "no_result":
+                raise
+            return JobResult(attempt=0, execution=0)
 
     def logs(
         self,

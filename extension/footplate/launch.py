@@ -73,9 +73,9 @@ class Launch:
         client.blobs.send(self.blobs)
         try:
             view = client.submit(self.spec, key)
-        except RefusedError:
+        except RefusedError as refused:
             # A blob that nothing referred to may have been swept since this kernel last sent it.
-            if not client.blobs.send_again(self.blobs):
+            if refused.code != "blob_missing" or not client.blobs.send_again(self.blobs):
                 raise
             view = client.submit(self.spec, key)
         return Job(client, view, self.notes)

@@ -1,4 +1,4 @@
-"""A small service of docs/protocol.md §1 for the client's own behaviour: it can fail in every way one can name.
+"""A small service of docs/protocol.md §1 for the client's own behaviour: it fails in every way one can name.
 
 It keeps blobs and jobs in memory and runs what it is given in a thread (cells, functions) or a process
 (commands). What it does not do is decide: no queue, no groups, no persistence. The real service answers the
@@ -16,7 +16,6 @@ import pickle
 import subprocess
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -75,7 +74,7 @@ class Service:
     """The service and the levers of its failures.
 
     ``failures`` is a list of statuses (or ``"drop"``) for the next requests whose path contains ``failing``.
-    ``cut_after`` ends a follow stream's connection after so many bytes, each time. ``hold`` keeps jobs queued.
+    ``cut_after`` ends each follow stream's connection after so many bytes. ``hold`` keeps jobs queued.
     """
 
     def __init__(self) -> None:
@@ -266,6 +265,10 @@ class Service:
         return digest
 
 
+class _Cut(Exception):
+    """The connection ends here, in the middle of a line."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: Service
@@ -305,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _handle  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _handle
 
     def _read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -403,56 +406,55 @@ class _Handler(BaseHTTPRequestHandler):
             raise KeyError(what)
 
     def _follow(self, job: FakeJob) -> None:
-        fake = self.fake
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        sent = 0
-        position = int(self.query.get("offset", 0))
-        shown: tuple[Any, ...] = ()
-        points = 0
+        try:
+            self._stream(job)
+            self.wfile.write(b"0\r\n\r\n")
+        except _Cut:
+            self.close_connection = True
 
-        def line(**item: Any) -> bool:
-            nonlocal sent
-            data = json.dumps(item, ensure_ascii=False).encode() + b"\n"
-            if fake.cut_after is not None and sent + len(data) > fake.cut_after:
-                part = data[: fake.cut_after - sent]
-                if part:
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-                self.close_connection = True
-                return False
-            sent += len(data)
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-            return True
-
+    def _stream(self, job: FakeJob) -> None:
+        fake = self.fake
+        self.sent = 0
+        piece = 4096 if fake.cut_after is None else 64
+        position, points, shown = int(self.query.get("offset", 0)), 0, ""
         while True:
             with fake.changed:
-                now = (job.state, job.stopping, str(job.why))
+                now = f"{job.state} {job.stopping} {job.why}"
                 if now == shown and position >= len(job.log) and points >= len(job.points):
                     fake.changed.wait(0.2)
-                now = (job.state, job.stopping, str(job.why))
-                log, state, new_points = job.log[position : position + 4096], job.state, job.points[points:]
+                now = f"{job.state} {job.stopping} {job.why}"
+                log, state, new = job.log[position : position + piece], job.state, job.points[points:]
             if now != shown:
                 shown = now
-                if not line(kind="job", job=job.summary()) or (job.why and not line(kind="why", why=job.why)):
-                    return
-            if new_points:
-                points += len(new_points)
-                if not line(kind="metrics", metrics=new_points):
-                    return
+                self._line(kind="job", job=job.summary())
+                if job.why:
+                    self._line(kind="why", why=job.why)
+            if new:
+                points += len(new)
+                self._line(kind="metrics", metrics=new)
             if log:
                 text = log.decode(errors="ignore")  # cut between characters, not inside one
                 position += len(text.encode())
                 here = {"attempt": 1, "execution": 1, "role": "worker", "offset": position}
-                if not line(kind="log", text=text, **here):
-                    return
+                self._line(kind="log", text=text, **here)
             elif state in {"succeeded", "failed", "cancelled"}:
-                if line(kind="end"):
-                    self.wfile.write(b"0\r\n\r\n")
+                self._line(kind="end")
                 return
-            else:
-                time.sleep(0)
+
+    def _line(self, **item: Any) -> None:
+        data = json.dumps(item, ensure_ascii=False).encode() + b"\n"
+        cut = self.fake.cut_after
+        if cut is not None and self.sent + len(data) > cut:
+            part = data[: cut - self.sent]
+            if part:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            raise _Cut
+        self.sent += len(data)
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def _post_blobs(self, what: str) -> None:
         fake = self.fake
@@ -495,7 +497,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_quota(self) -> None:
         self._json([{
-            "group": "research/vision", "cluster": "local", "flavor": "h100", "limit": {"gpu": 8, "cpu": None},
+            "group": "research/vision", "cluster": "local", "flavor": "h100", "limit": {"gpu": 8},
             "used": {"gpu": 2, "cpu": 1500}, "queued": {"gpu": 4},
         }])  # fmt: skip
 

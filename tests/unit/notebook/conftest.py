@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.notebook import TOKEN, Service
 
 from footplate import session
 from footplate.client import Client
+from support.notebook import TOKEN, Service
 
 
 @pytest.fixture

@@ -117,9 +117,10 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
     client.blobs.send([])
 
     fp.submit(
-        ["true"], workspace=None, gpus=2, cpu="500m", memory="1Gi", flavor="h100,a100", replicas=3, priority="high",
-        env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"], volumes=["scratch:/scratch"],
-        pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"], nodes_with=["zone=a"],
+        ["true"], workspace=None, gpus=2, cpu="500m", memory="1Gi", flavor="h100,a100", replicas=3,
+        priority="high", env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"],
+        volumes=["scratch:/scratch"], pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"],
+        nodes_with=["zone=a"],
         max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
     )  # fmt: skip
 
