@@ -84,9 +84,7 @@ class Api:
         Asked while the service is away: whether to stop trying.
     """
 
-    def __init__(
-        self, service: str, token: str, interrupted: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, service: str, token: str, interrupted: Callable[[], bool] = lambda: False) -> None:
         self._service = service
         parts = urlsplit(service)
         self._secure = parts.scheme == "https"
@@ -257,7 +255,9 @@ class Api:
         connection: http.client.HTTPConnection
         if self._secure:
             context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=_TIMEOUT, context=context
+            )
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
         connection.connect()

@@ -44,7 +44,8 @@ def lay_out_call(
         "python": (start.get("python") or {}).get("version"),
         "payload": value(function["payload"], "The code"),
         "inputs": {
-            name: value(payload, f"Input {name!r}") for name, payload in (function.get("inputs") or {}).items()
+            name: value(payload, f"Input {name!r}")
+            for name, payload in (function.get("inputs") or {}).items()
         },
         "outputs": list(function.get("outputs") or []),
     }

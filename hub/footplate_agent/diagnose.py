@@ -27,7 +27,9 @@ _EXCEPTION = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)(?:: .*)?$")
 _QUOTED = 300
 
 
-def diagnose(record: ExitRecord, log_tail: str, start: Mapping[str, Any], error: Optional[str] = None) -> Optional[Dict[str, Any]]:
+def diagnose(
+    record: ExitRecord, log_tail: str, start: Mapping[str, Any], error: Optional[str] = None
+) -> Optional[Dict[str, Any]]:
     """The cause as ``footplate_spec.Cause``, or None where nothing is wrong.
 
     Parameters
@@ -66,14 +68,20 @@ def _first_cause(record: ExitRecord, log_tail: str, error: Optional[str]) -> "Op
     if record.oom:
         return "OutOfMemory", f"{record.message} Ask for more memory, or use less."
     if record.stopped == "time_limit":
-        return "TimeLimit", "The job reached its time limit and was stopped; raise time_limit or save checkpoints."
+        return (
+            "TimeLimit",
+            "The job reached its time limit and was stopped; raise time_limit or save checkpoints.",
+        )
     if record.stopped is not None or (record.exit_code == 0 and not record.signal):
         return None
     raised = error or _raised(log_tail)
     if "No space left on device" in (raised or _last_lines(log_tail)):
         return "DiskFull", f"A disk is full: {_quote(raised or _last_lines(log_tail))}"
     if raised is not None and raised.split(":")[0].split(".")[-1] == "MemoryError":
-        return "OutOfMemory", f"The program ran out of memory ({_quote(raised)}). Ask for more memory, or use less."
+        return (
+            "OutOfMemory",
+            f"The program ran out of memory ({_quote(raised)}). Ask for more memory, or use less.",
+        )
     if not record.ran:
         return "UserError", record.message
     return "UserError", _ended(record, raised)

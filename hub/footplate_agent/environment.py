@@ -42,7 +42,9 @@ def find_python(python: Optional[Mapping[str, Any]]) -> str:
         return sys.executable
     found = shutil.which(f"python{version}")
     if found is None:
-        asked = f"{executable} is not on this machine, and neither is" if executable else "This machine has no"
+        asked = (
+            f"{executable} is not on this machine, and neither is" if executable else "This machine has no"
+        )
         raise PreparationFailed(
             "DependencyInstall", f"{asked} Python {version}; submit from a Python that the machines have."
         )

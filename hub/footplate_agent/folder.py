@@ -19,7 +19,9 @@ from typing import Any, Dict, List, Optional
 __all__ = ["MARK", "ExitRecord", "ReplicaFolder", "parse_directory", "write_atomic"]
 
 MARK = "FOOTPLATE_REPLICA_DIR"
-_DIRECTORY = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?/[a-z0-9](?:[a-z0-9-]{0,50}[a-z0-9])?-[0-9]{1,6}")
+_DIRECTORY = re.compile(
+    r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?/[a-z0-9](?:[a-z0-9-]{0,50}[a-z0-9])?-[0-9]{1,6}"
+)
 # Somebody who only looks whether the lock is free holds it for microseconds.
 _LOCK_TRIES = 10
 _LOCK_PAUSE = 0.01

@@ -163,7 +163,9 @@ class ForkServer:
                 answer = {"replicas": self._list()}
             elif order in ("kill", "remove"):
                 name = parse_directory(message.get("dir"))
-                self._apart(client, number, _kill if order == "kill" else _remove, os.path.join(self._root, name))
+                self._apart(
+                    client, number, _kill if order == "kill" else _remove, os.path.join(self._root, name)
+                )
                 return
             elif order == "end":
                 self._serving = False
@@ -277,7 +279,10 @@ class ForkServer:
                 problem = pipe.read().decode()
             if status != 0 and not problem:
                 problem = "it was killed; ask again"
-            self._send(client, {"id": number, "ok": False, "error": problem} if problem else {"id": number, "ok": True})
+            self._send(
+                client,
+                {"id": number, "ok": False, "error": problem} if problem else {"id": number, "ok": True},
+            )
 
         self._waiting[pid] = answer
 

@@ -103,7 +103,11 @@ class _Checkout:
         wanted = self._commit or self._ref
         # A host that does not hand out single commits has the branch; failing that, everything.
         shallow = "--depth=1"
-        for depth, refspec in ((shallow, wanted), (shallow, self._ref), ("--no-tags", "+refs/*:refs/origin/*")):
+        for depth, refspec in (
+            (shallow, wanted),
+            (shallow, self._ref),
+            ("--no-tags", "+refs/*:refs/origin/*"),
+        ):
             done = self._run(
                 "fetch", "-q", "--no-tags", "--recurse-submodules=no", depth, "--", self._url, refspec
             )
@@ -137,7 +141,9 @@ class _Checkout:
         try:
             done = run_tool(["git", *options, *words], self._env, self._work, self._stop, _TIME_LIMIT)
         except FileNotFoundError:
-            raise PreparationFailed("CodeFetch", "This machine has no git; the job's code is in git.") from None
+            raise PreparationFailed(
+                "CodeFetch", "This machine has no git; the job's code is in git."
+            ) from None
         if done.timed_out:
             raise PreparationFailed("CodeFetch", f"git {words[0]} did not finish in {_TIME_LIMIT:g} s.")
         return done

@@ -239,7 +239,11 @@ class _Keeper:
         except OSError as error:
             self._write(
                 ExitRecord(
-                    number, ran=False, ended=now, cause="DiskFull", message=f"Nothing was started: {error.strerror}."
+                    number,
+                    ran=False,
+                    ended=now,
+                    cause="DiskFull",
+                    message=f"Nothing was started: {error.strerror}.",
                 )
             )
             return

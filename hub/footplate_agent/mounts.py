@@ -47,7 +47,9 @@ def _link(name: str, host: str, place: str, inside: "str | None") -> None:
         os.makedirs(parent, mode=0o700, exist_ok=True)
         real = os.path.realpath(parent)
         if inside is not None and real != inside and not real.startswith(inside + "/"):
-            raise PreparationFailed("DataNotReady", f"Volume {name!r} cannot be at {place}: a link leads outside.")
+            raise PreparationFailed(
+                "DataNotReady", f"Volume {name!r} cannot be at {place}: a link leads outside."
+            )
         os.symlink(host, place.rstrip("/"))
     except OSError as error:
         raise PreparationFailed(

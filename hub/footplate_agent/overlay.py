@@ -32,9 +32,7 @@ def overlay_needed(setup: Mapping[str, Any]) -> bool:
     return bool(setup.get("pip") or setup.get("script"))
 
 
-def overlay_key(
-    setup: Mapping[str, Any], python: str, version: str, indexes: Mapping[str, Any]
-) -> str:
+def overlay_key(setup: Mapping[str, Any], python: str, version: str, indexes: Mapping[str, Any]) -> str:
     """The name of an overlay: same content, same name."""
     content = {
         "pip": list(setup.get("pip") or []),

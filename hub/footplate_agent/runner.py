@@ -25,7 +25,7 @@ def main(folder: str) -> int:
     result = os.path.join(folder, "result")
     os.makedirs(result, mode=0o700, exist_ok=True)
     # As a script's: the working directory first; what the platform brings, last.
-    sys.path[0] = os.getcwd()
+    sys.path[:] = [os.getcwd(), *(entry for entry in sys.path if entry != _HERE)]
     sys.path.append(os.path.join(_HERE, "vendored"))
     sys.argv = [""]
     outcome, code = {"outputs": {}, "error": None, "traceback": None}, 0

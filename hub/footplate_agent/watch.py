@@ -97,7 +97,9 @@ class LogLimit:
         try:
             offset, length = ctypes.c_longlong(start), ctypes.c_longlong(end - start)
             if _libc.fallocate(descriptor, _PUNCH_HOLE, offset, length) != 0:
-                self.problem = f"this file system cannot drop a log's middle: {os.strerror(ctypes.get_errno())}"
+                self.problem = (
+                    f"this file system cannot drop a log's middle: {os.strerror(ctypes.get_errno())}"
+                )
         finally:
             os.close(descriptor)
 

@@ -1,0 +1,24 @@
+"""``python -m footplate_agent keeper DIR`` or ``… forkserver --socket PATH --root DIR``; the zipapp's too."""
+
+from __future__ import annotations
+
+import sys
+from typing import List
+
+
+def main(arguments: List[str]) -> int:
+    """Run one of the two."""
+    if len(arguments) == 2 and arguments[0] == "keeper":
+        from footplate_agent.keeper import keep
+
+        return keep(arguments[1])
+    if arguments[:1] == ["forkserver"]:
+        from footplate_agent import forkserver
+
+        return forkserver.main(arguments[1:])
+    sys.stderr.write("usage: footplate-agent keeper DIR | forkserver --socket PATH --root DIR\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""Hears what the service wants and tells it what is, beside the main flow and never in its way.
+
+A thread of its own reports after a moment (a job of a few milliseconds needs no "running"), sends a
+heartbeat every ten seconds and holds a request open for the next wish. What is wanted is a state, not a
+sequence of orders: a wish that was missed is told again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from .api import Api, DeadToken, Interrupted, Refused
+
+__all__ = ["Control"]
+
+_HEARTBEAT = 10.0
+_REFUSED_PAUSE = 2.0
+_SHORT_JOB = 0.02
+_SHORT_PREPARATION = 0.3
+
+
+class Control:
+    """The conversation with the service about one replica.
+
+    Parameters
+    ----------
+    api
+        Its reports go over this connection, its wishes over another.
+    usage
+        Called for each heartbeat: what the replica uses.
+    heard
+        Called with every answer, on whichever thread heard it.
+    died
+        Called when the token is dead.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        usage: Callable[[], Dict[str, float]],
+        heard: Callable[[Dict[str, Any]], None],
+        died: Callable[[], None],
+    ) -> None:
+        self._api, self._wishes = api, api.another()
+        self._usage, self._heard, self._died = usage, heard, died
+        self._changed = threading.Condition()
+        self._reporting = threading.Lock()
+        self._report: Dict[str, Any] = {}
+        self._due = float("inf")
+        self._told = False
+        self._closed = False
+        self.wanted: Dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def begin(self, execution: int, environment: Dict[str, Any]) -> None:
+        """An execution is being prepared; told only if that takes a moment."""
+        self._change(
+            {"execution": execution, "state": "preparing", "environment": environment}, _SHORT_PREPARATION
+        )
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def say(self, message: str) -> None:
+        """What is going on, told with the next report."""
+        with self._changed:
+            self._report["message"] = message
+
+    def running(self, started: Optional[float]) -> None:
+        """The program runs."""
+        with self._changed:
+            report = {**self._report, "state": "running", "message": "", "started": started}
+        self._change(report, _SHORT_JOB)
+
+    def ready(self, address: str, port: int) -> None:
+        """The program could start; it waits for its gang. Told at once."""
+        with self._changed:
+            report = {**self._report, "state": "ready", "message": "", "address": address, "port": port}
+        self._change(report, 0.0)
+
+    def exited(self, report: Dict[str, Any], metrics: List[Dict[str, Any]]) -> None:
+        """Everything was uploaded, and this is how it ended; returns when the service has heard it."""
+        with self._changed:
+            report = {"execution": self._report["execution"], "state": "exited", "exit": report}
+        with self._reporting:
+            self._change(report, _HEARTBEAT)
+            self._post(metrics)
+
+    def metrics(self, points: List[Dict[str, Any]]) -> None:
+        """Tell metrics; returns when the service has heard them."""
+        with self._reporting:
+            self._post(points)
+
+    def wait(self, condition: Callable[[Dict[str, Any]], bool]) -> Dict[str, Any]:
+        """Block until what is wanted fulfils a condition."""
+        with self._changed:
+            self._changed.wait_for(lambda: condition(self.wanted))
+            return self.wanted
+
+    def wake(self) -> None:
+        """Let `wait` look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Say nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _change(self, report: Dict[str, Any], delay: float) -> None:
+        with self._changed:
+            self._report, self._told = report, False
+            self._due = time.monotonic() + delay
+            self._changed.notify_all()
+
+    def _post(self, metrics: List[Dict[str, Any]]) -> None:
+        with self._changed:
+            report, state = dict(self._report), self._report["state"]
+            self._due = time.monotonic() + _HEARTBEAT
+            self._told = True
+            self._changed.notify_all()
+        if state == "running":
+            report["usage"] = self._usage()
+        if metrics:
+            report["metrics"] = metrics
+        self._take(self._api.report(report))
+
+    def _take(self, wanted: Dict[str, Any]) -> None:
+        if "tag" not in wanted:
+            return
+        with self._changed:
+            self.wanted = wanted
+            self._changed.notify_all()
+        self._heard(wanted)
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._wait_or_ask()
+        except DeadToken:
+            self._died()
+        except Interrupted:
+            return  # the replica ends
+
+    def _wait_or_ask(self) -> None:
+        with self._changed:
+            left = self._due - time.monotonic()
+            if left > 0 and not self._told:
+                self._changed.wait(left)
+                return
+        try:
+            if left <= 0:
+                with self._reporting:
+                    if self._due <= time.monotonic() and not self._closed:
+                        self._post([])
+            else:
+                # Whole seconds are enough, and a wish that is there already is answered at once.
+                self._take(self._wishes.desired(str(self.wanted.get("tag", "")), max(0.1, round(left, 1))))
+        except Refused:
+            time.sleep(_REFUSED_PAUSE)  # it has its reasons, and they may pass; the main flow goes on
