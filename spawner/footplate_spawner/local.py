@@ -104,7 +104,7 @@ class DevMachine(LocalProcessSpawner):  # type: ignore[misc]
 class OwnDevMachine(DevMachine):
     """The dev machine of the one person, as whoever runs the platform, with their home and shell."""
 
-    def make_preexec_fn(self, name: str) -> Callable[[], None]:  # noqa: ARG002
+    def make_preexec_fn(self, name: str) -> Callable[[], None]:
         """No other user; only the folder that JupyterLab shows."""
         folder = self.notebook_dir or str(Path.home())
 

@@ -35,14 +35,14 @@ def detach(platform: Platform, lock: Lock) -> None:
     os.close(theirs)
     try:
         with os.fdopen(ours, "rb") as pipe:
-            said = pipe.read(len(_READY))
+            said = pipe.read()
     except KeyboardInterrupt:
         os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
         raise
     if said != _READY:
         os.waitpid(pid, 0)
-        raise UpError(f"the platform ended while it was starting; the last lines of {log}:\n{_tail(log)}")
+        raise UpError(said.decode() or f"the platform ended while it was starting; {log} says why")
 
 
 def _supervise(platform: Platform, lock: Lock, log: Path, ready: int) -> NoReturn:
@@ -63,12 +63,10 @@ def _supervise(platform: Platform, lock: Lock, log: Path, ready: int) -> NoRetur
     try:
         asyncio.run(Supervisor(platform, on_ready).run())
         code = 0
-    except BaseException:
+    except UpError as error:
+        os.write(ready, str(error).encode())
+    except BaseException:  # noqa: BLE001 - a forked copy must never return to the caller's code
         sys.excepthook(*sys.exc_info())
     finally:
         lock.release()
         os._exit(code)
-
-
-def _tail(log: Path, lines: int = 5) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

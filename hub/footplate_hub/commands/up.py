@@ -66,7 +66,7 @@ def _sentences(function: _F) -> _F:
 @click.option("--service-user", help="OS user of the service with --multi-user; default footplate.")
 @_json
 @_sentences
-def up(
+def up(  # noqa: PLR0917 - click passes options by name
     folder: Path | None,
     port: int | None,
     host: str | None,

@@ -64,7 +64,7 @@ class LinkAuthenticator(Authenticator):  # type: ignore[misc]
         """Where a browser without a session is sent."""
         return str(url_path_join(base_url, "link"))
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type[BaseHandler]]]:  # noqa: ARG002
+    def get_handlers(self, app: Any) -> list[tuple[str, type[BaseHandler]]]:
         """The page of links."""
         return [("/link", LinkHandler)]
 

@@ -1,7 +1,7 @@
 """One child of the supervisor: started, watched, started again, stopped.
 
-Promises: a child that ends or that stops answering is replaced after a pause that grows with repeated failure;
-a supervisor that is killed takes its children along, so that no half of a platform is left behind.
+Promises: a child that ends or that stops answering is replaced after a pause that grows with repeated
+failure; a supervisor that is killed takes its children along, so that no half of a platform is left behind.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Child:
         """Ask it to end, and after ``seconds`` end it."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + seconds
-        while self.pid is not None and time.monotonic() < deadline:
+        while self.pid is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(0.05)
         self._signal(signal.SIGKILL)
 
@@ -188,7 +188,7 @@ class Child:
             entry = pwd.getpwnam(self.spec.user)
             account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         with _append(self.spec.log) as log:
-            return subprocess.Popen(  # noqa: PLW1509 - this process has no threads
+            return subprocess.Popen(
                 list(self.spec.argv),
                 env=dict(self.spec.env),
                 cwd=self.spec.cwd,
@@ -196,12 +196,12 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - this process has no threads
                 **account,
             )
 
     def _signal(self, number: int) -> None:
-        # After the end too: the group, whose number is taken as long as one member lives, may hold stragglers.
+        # After the end too: the group, whose number stays taken while a member lives, may hold stragglers.
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)

@@ -35,7 +35,7 @@ _NOT_INHERITED = (
 
 
 def clean_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> dict[str, str]:
-    """What every child inherits: ours, without another platform's variables, with our programs found first."""
+    """What every child inherits: no variables of another platform, and our programs first."""
     kept = {
         name: value
         for name, value in environ.items()
@@ -82,7 +82,7 @@ def _proxy(platform: Platform) -> ChildSpec:
         cwd=platform.folder.proxy,
         log=platform.folder.log / "proxy.log",
         port=platform.ports.public,
-        # Without the password it answers 401, which shows that it works; the hub's state does not matter here.
+        # Without the password it answers 401, which shows that it works, whatever the hub does.
         probe=Probe(platform.ports.proxy_api, "/api/version"),
     )
 

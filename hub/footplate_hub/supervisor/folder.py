@@ -126,7 +126,8 @@ class DataFolder:
                 raise UpError(f"{self.path} belongs to another user; choose a folder of your own with --dir")
             if stat.S_IMODE(found.st_mode) & ~allowed:
                 raise UpError(
-                    f"{self.path} holds secrets and others can look into it; run: chmod {allowed:o} {self.path}"
+                    f"{self.path} holds secrets and others can look into it; "
+                    f"run: chmod {allowed:o} {self.path}"
                 )
             self.path.chmod(allowed)
             for part in (self.login, self.log, self.hub, self.proxy, self.service):

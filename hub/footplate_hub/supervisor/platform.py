@@ -1,6 +1,7 @@
 """What a platform is, kept between two starts: who it is for, where it listens, where its settings are.
 
-Dev machines know the hub and the service by port, so a folder keeps its ports until its owner asks for others.
+Dev machines know the hub and the service by port, so a folder keeps its ports until its
+owner asks for others.
 """
 
 from __future__ import annotations

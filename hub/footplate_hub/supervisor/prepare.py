@@ -1,4 +1,4 @@
-"""What is settled and checked before anything starts, so that a wrong call costs a second and leaves no trace."""
+"""What is settled and checked before anything starts, so that a wrong call costs a second."""
 
 from __future__ import annotations
 

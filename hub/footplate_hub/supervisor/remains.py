@@ -35,7 +35,7 @@ async def end_marked(variable: str, value: str, seconds: float = 5.0) -> int:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and _marked(variable, value):
+    while time.monotonic() < deadline and _marked(variable, value):  # noqa: ASYNC110 - other users' ends send no event
         await asyncio.sleep(0.1)
     for process in _marked(variable, value):
         with contextlib.suppress(psutil.Error):

@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ..jupyterhub.words import ACCESS, DEV_MARK, SUBMIT
 from . import http
 from .child import Child, become_subreaper
 from .children import children, write_proxy_config
-from .errors import disk_sentence
+from .errors import UpError, disk_sentence
 from .folder import write_whole
 from .hub_api import keep_client_token, stop_dev_machines
 from .logs import rotate
@@ -31,6 +32,7 @@ __all__ = ["Supervisor"]
 
 _TICK = 0.1
 _LOGS_EVERY = 60.0
+_TRIES = 3
 
 
 class Supervisor:
@@ -60,23 +62,26 @@ class Supervisor:
         write_proxy_config(self._platform)
         keeping = [asyncio.create_task(child.keep(self._stopping)) for child in self._children]
         ready = asyncio.create_task(self._become_ready())
-        looked_at_logs = 0.0
+        looked_at_logs, problem = 0.0, None
         while not self._stopping.is_set():
             bury({child.pid for child in self._children if child.pid})
             self._tell()
             if time.monotonic() - looked_at_logs > _LOGS_EVERY:
                 looked_at_logs = time.monotonic()
                 self._rotate()
-            if ready.done() and not ready.cancelled() and (error := ready.exception()):
-                raise error
+            if not ready.done() and (problem := self._cannot_start()):
+                break
             try:
                 await asyncio.wait_for(self._stopping.wait(), _TICK)
             except TimeoutError:
                 continue
         ready.cancel()
-        await self._stop()
+        self._stopping.set()
+        await self._stop(dev_machines=problem is None and not self._keep_dev_machines)
         await asyncio.gather(*keeping)
         self._platform.folder.status.unlink(missing_ok=True)
+        if problem is not None:
+            raise UpError(problem)
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -92,7 +97,7 @@ class Supervisor:
     async def _become_ready(self) -> None:
         public = self._platform.ports.public
         for path in ("/hub/health", f"{PREFIX}healthz"):
-            while not await self._answers(public, path):
+            while not await self._answers(public, path):  # noqa: ASYNC110 - a port sends no event
                 await asyncio.sleep(0.05)
         if not self._platform.multi_user:
             await self._keep_client()
@@ -117,10 +122,17 @@ class Supervisor:
         except OSError as error:
             self._say(f"the command line has no token: {error}")
 
-    async def _stop(self) -> None:
+    def _cannot_start(self) -> str | None:
+        """A part that never comes up is for a person to mend; later ends are not, since it ran once."""
+        for child in self._children:
+            if child.restarts >= _TRIES:
+                return f"the {child.spec.name} cannot start: {child.why}; {_last_line(child.spec.log)}"
+        return None
+
+    async def _stop(self, *, dev_machines: bool) -> None:
         platform = self._platform
-        self._say("stopping; dev machines stay" if self._keep_dev_machines else "stopping")
-        if not self._keep_dev_machines:
+        self._say("stopping" if dev_machines else "stopping; dev machines stay")
+        if dev_machines:
             try:
                 await stop_dev_machines(platform)
             except OSError as error:
@@ -154,3 +166,9 @@ class Supervisor:
     def _say(self, sentence: str) -> None:
         sys.stderr.write(f"{time.strftime('%F %T')} {sentence}\n")
         sys.stderr.flush()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return f"the last line of {log} is: {said[:300]}"
