@@ -100,11 +100,11 @@ async def logs(
     execution: Annotated[int, Query(ge=1)],
     offset: Annotated[int, Query(ge=0)],
     *,
-    gap: Annotated[str | None, Header(alias="Log-Gap")] = None,
+    gap: Annotated[str | None, Header(alias="Footplate-Log-Gap")] = None,
 ) -> Response:
-    """Append output. ``Log-Gap: a-b``, ``a`` being the offset: the agent dropped those bytes."""
+    """Append output. ``Footplate-Log-Gap: a-b``, ``a`` being the offset: the agent dropped those bytes."""
     if execution > replica.context.execution:
-        raise Refusal(409, f"execution {execution} was not asked for", "execution")
+        raise Refusal(422, f"execution {execution} was not asked for", "execution")
     log = LogId(replica.id.attempt, replica.id.role, replica.id.index, execution)
     skipped_to = _gap(gap, offset)
     size = await rooms.logs.append(log, offset, await request.body(), skipped_to=skipped_to)
@@ -117,7 +117,7 @@ def _gap(header: str | None, offset: int) -> int | None:
         return None
     found = _GAP.fullmatch(header.strip())
     if found is None or int(found[1]) != offset or int(found[2]) < offset:
-        raise Refusal(422, "Log-Gap is '<from>-<to>', and <from> is the offset")
+        raise Refusal(422, "Footplate-Log-Gap is '<from>-<to>', and <from> is the offset")
     return int(found[2])
 
 
