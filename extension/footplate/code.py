@@ -94,13 +94,13 @@ def _automatic(folder: Path) -> Code:
     if not selection.complete or selection.size > limit:
         what = f"more than {_MOST_FILES} files" if not selection.complete else size(selection.size)
         return Code(notes=[f"this folder ({what}) stays here; --workspace . sends it"])
-    if not selection.files:
-        return Code(notes=selection.left_behind())
     return _packed(snapshot(folder, selection=selection))
 
 
 def _packed(packed: Snapshot) -> Code:
     selection = packed.selection
+    if not selection.files:
+        return Code(notes=selection.left_behind(), root=selection.root)
     number = len(selection.files)
     return Code(
         {"workspace": {"digest": packed.tree.digest}},
