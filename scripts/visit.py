@@ -134,11 +134,14 @@ class Visitor:
         self.api("PUT", f"contents/{quote(path)}", json={"type": "notebook", "content": notebook})
 
     def start_kernel(self, notebook: str | None = None) -> Kernel:
-        """Start a kernel, in the folder of a notebook if one is named."""
+        """Start a kernel; for a notebook, in its folder and in place of the one it had."""
         if notebook is None:
             return Kernel(self, self.api("POST", "kernels", json={"name": "python3"})["id"])
-        session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": "python3"}}
-        return Kernel(self, self.api("POST", "sessions", json=session)["kernel"]["id"])
+        for session in self.api("GET", "sessions"):
+            if session["path"] == notebook:
+                self.api("DELETE", f"sessions/{session['id']}")
+        wanted = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": "python3"}}
+        return Kernel(self, self.api("POST", "sessions", json=wanted)["kernel"]["id"])
 
     def connect(self, path: str) -> Any:
         """Open a websocket of the dev machine."""

@@ -1,4 +1,4 @@
-"""Into the background: the supervisor goes on in a session of its own, and the caller waits until it is ready."""
+"""Into the background: the supervisor goes on in its own session, and the caller waits until it is ready."""
 
 from __future__ import annotations
 
