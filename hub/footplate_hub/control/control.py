@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from footplate_spec import Desired, Node, QuotaUse, Reason, Report
+from footplate_spec import (
+    JOB_FINAL,
+    Desired,
+    EventKind,
+    JobSpec,
+    JobState,
+    Node,
+    QuotaUse,
+    Reason,
+    ReasonCode,
+    Report,
+)
 
+from ..engines import Engine
+from ..engines.local import LocalEngine
 from ..settings import Settings
-from ..store import Database
+from ..store import Database, Transaction, attempts, blocks
 from ..tokens import ReplicaId, ReplicaTokens
-from .context import ReplicaContext
+from .board import Board, LiveJob
+from .context import Refused, ReplicaContext
+from .course import hear
+from .dispatcher import Dispatcher
+from .life import Life, Turn
+from .reconciler import Reconciler
+from .recorder import Recorder
+from .turns import Turns
+from .usage import quota_use
+from .wanted import wanted
+from .watchdog import Watchdog
 
 __all__ = ["Control"]
+
+log = logging.getLogger(__name__)
+_SUSPENDED = Reason(
+    code=ReasonCode.SUSPENDED, message="The job is suspended; resume it to let it wait in line again."
+)
+_PENDING = Reason(code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet.")
 
 
 class Control:
@@ -21,27 +57,123 @@ class Control:
     ----------
     database
         Started, with its schema in place.
+    engines
+        By cluster; unset: as the settings say.
     """
 
-    def __init__(self, settings: Settings, database: Database, tokens: ReplicaTokens) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        tokens: ReplicaTokens,
+        engines: dict[str, Engine] | None = None,
+    ) -> None:
+        self._database = database
+        self._engines: dict[str, Engine] = engines or {
+            cluster.name: LocalEngine(settings, cluster, tokens) for cluster in settings.clusters
+        }
+        self._board = Board(settings)
+        self._recorder = Recorder(database)
+        self._turns = Turns(self._board, self._recorder, self._follow)
+        self._reconciler = Reconciler(self._engines, self._board, self._turns, self._recorder)
+        self._dispatcher = Dispatcher(settings, database, self._board, self._turns, self._reconciler.apply)
+        self._watchdog = Watchdog(database, self._board, self._dispatcher, self._reconciler)
+        self._loops: list[asyncio.Task[None]] = []
+
+    # Beginning and end
 
     async def start(self) -> None:
         """Find again what runs, and begin."""
+        for engine in self._engines.values():
+            await engine.start()
+        self._recorder.start()
+        await self._read_nodes()
+        await self._find_again()
+        loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "dispatcher": self._dispatcher.run,
+            "watchdog": self._watchdog.run,
+        }
+        for cluster in self._engines:
+            loops[f"watch {cluster}"] = partial(self._reconciler.watch, cluster)
+        self._loops = [asyncio.create_task(_for_ever(name, loop), name=name) for name, loop in loops.items()]
+        self._dispatcher.wake(look=True)
 
     async def stop(self) -> None:
         """End the loops; replicas go on."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._reconciler.stop()
+        await self._recorder.stop()
+        for engine in self._engines.values():
+            await engine.stop()
+
+    async def _read_nodes(self) -> None:
+        async with self._database.read() as connection:
+            blocked = await blocks.read_blocks(connection)
+        nodes = [node for engine in self._engines.values() for node in await engine.nodes()]
+        self._board.set_nodes(nodes, blocked)
+
+    async def _find_again(self) -> None:
+        async with self._database.read() as connection:
+            self._dispatcher.seen(await attempts.latest_change(connection))
+            jobs = {job.id: job for job in await attempts.open_jobs(connection)}
+            held = await attempts.unremoved(connection)
+            over = {attempt.job for attempt, _ in held} - set(jobs)
+            ended = {job.id: job for job in await attempts.read_jobs(connection, over)}
+        found: dict[str, Life] = {job: Life(record) for job, record in jobs.items()}
+        for attempt, rows in held:
+            record = jobs.get(attempt.job) or ended[attempt.job]
+            if attempt.ended is None:
+                found[attempt.job] = Life(record, attempt, {(row.role, row.index): row for row in rows})
+            else:
+                self._reconciler.remove(record, JobSpec.model_validate_json(record.spec), attempt, rows)
+        for life in found.values():
+            live = LiveJob(life, JobSpec.model_validate_json(life.job.spec))
+            live.stopping_since = time.monotonic() if life.job.stopping else None
+            self._board.sync(live)
+            if life.live:
+                await self._turns.take(live, lambda turn: None)
+                self._reconciler.apply(live)
+
+    def _follow(self, live: LiveJob, before: Life) -> None:
+        """Do what a stored turn asks for outside the store."""
+        after = live.life
+        if before.live and not after.live and before.attempt is not None and after.attempt is not None:
+            self._reconciler.remove(after.job, live.spec, after.attempt, list(after.replicas.values()))
+            live.heard.clear()
+        elif after.live and any(
+            row.execution > before.replicas[key].execution
+            for key, row in after.replicas.items()
+            if key in before.replicas
+        ):
+            self._reconciler.apply(live)
+        if before.live != after.live or before.job.state is not after.job.state:
+            self._dispatcher.wake()
+
+    # What people ask for
 
     def wake(self) -> None:
         """Look at the store soon: a job was submitted or edited."""
+        self._dispatcher.wake(look=True)
 
     def reason(self, job: str) -> Reason | None:
         """Why a job waits, as of the last pass; none when it does not wait."""
-        raise NotImplementedError
+        live = self._board.jobs.get(job)
+        if live is None:
+            return None
+        if live.life.job.state is JobState.SUSPENDED:
+            return _SUSPENDED
+        line = self._board.line_of(live)
+        return (line.reason or _PENDING) if line is not None else None
 
     def position(self, job: str) -> tuple[int, list[str]] | None:
         """The place in line, from 1, and the jobs ahead; none when it does not wait."""
-        raise NotImplementedError
+        live = self._board.jobs.get(job)
+        if live is None or live.workload is None:
+            return None
+        ahead = self._board.ahead(live.workload)
+        return len(ahead) + 1, ahead
 
     async def cancel(self, job: str, actor: str) -> None:
         """End a job for good.
@@ -52,6 +184,18 @@ class Control:
             If it has ended already.
         """
 
+        def decide(turn: Turn) -> None:
+            if turn.job.state in JOB_FINAL:
+                raise Refused(f"{job} has ended already.")
+            if not turn.before.live:
+                turn.finish(JobState.CANCELLED, actor=actor)
+            elif turn.job.stopping == "finished":
+                raise Refused(f"{job} is ending already.")
+            elif turn.job.stopping != "cancelled":
+                turn.stop("cancelled", actor=actor)
+
+        await self._turns.take(await self._live(job), decide)
+
     async def suspend(self, job: str, actor: str) -> None:
         """Stop a job until it is resumed.
 
@@ -60,6 +204,19 @@ class Control:
         Refused
             If its state does not allow it.
         """
+
+        def decide(turn: Turn) -> None:
+            if turn.job.state is JobState.SUSPENDED or turn.job.state in JOB_FINAL:
+                raise Refused(f"{job} is {turn.job.state.value} already.")
+            if turn.job.stopping not in {None, "gang", "preempted"}:
+                raise Refused(f"{job} is being stopped already.")
+            if turn.before.live:
+                turn.stop("suspended", actor=actor)
+            else:
+                turn.move(JobState.SUSPENDED)
+                turn.happened(EventKind.JOB_SUSPENDED, actor=actor)
+
+        await self._turns.take(await self._live(job), decide)
 
     async def resume(self, job: str, actor: str) -> None:
         """Let a suspended job wait in line again.
@@ -70,6 +227,14 @@ class Control:
             If it is not suspended.
         """
 
+        def decide(turn: Turn) -> None:
+            if turn.job.state is not JobState.SUSPENDED:
+                raise Refused(f"{job} is not suspended; it is {turn.job.state.value}.")
+            turn.move(JobState.QUEUED)
+            turn.happened(EventKind.JOB_RESUMED, actor=actor)
+
+        await self._turns.take(await self._live(job), decide)
+
     async def extend(self, job: str, time_limit: int, actor: str) -> None:
         """Change the time limit of a job that runs; the caller has checked the group's maximum.
 
@@ -78,14 +243,46 @@ class Control:
         Refused
             If it does not run.
         """
+        live = await self._live(job)
+        async with live.lock:
+            if not live.life.live or live.life.job.stopping is not None:
+                raise Refused(f"{job} does not run, so it has no limit to extend.")
+
+            async def unit(t: Transaction) -> None:
+                await attempts.save_time_limit(t, job, time_limit)
+                t.record(
+                    EventKind.JOB_EXTENDED,
+                    job,
+                    actor=actor,
+                    group=live.life.job.group,
+                    data={"time_limit": time_limit},
+                )
+
+            await self._database.write(unit)
+            live.life = replace(live.life, job=replace(live.life.job, time_limit=time_limit))
+            self._board.began(live)
+            live.notify()
+
+    async def _live(self, job: str) -> LiveJob:
+        """A job in hand, read from the store where nobody had told of it yet."""
+        if job not in self._board.jobs:
+            async with self._database.read() as connection:
+                for row in await attempts.read_jobs(connection, [job]):
+                    await self._dispatcher.take_in(row)
+        live = self._board.jobs.get(job)
+        if live is None:
+            raise Refused(f"{job} has ended already.")
+        return live
+
+    # Machines
 
     def nodes(self) -> list[Node]:
         """Every machine, with what is in use."""
-        raise NotImplementedError
+        return self._board.nodes()
 
     def quota_use(self, groups: Collection[str]) -> list[QuotaUse]:
-        """Limits, use and demand of these groups, on every flavor that they use or that limits them."""
-        raise NotImplementedError
+        """Limits, use and demand of these groups on every flavor."""
+        return quota_use(self._board, groups)
 
     async def block_node(self, cluster: str, name: str, why: str, actor: str) -> Node:
         """Let nothing run on a node; what runs there goes back to the queue.
@@ -95,26 +292,115 @@ class Control:
         Refused
             If there is no such node.
         """
-        raise NotImplementedError
+        self._node(cluster, name)
+        await self._database.write(lambda t: blocks.block_node(t, cluster, name, why=why, actor=actor))
+        await self._evict()
+        return self._node(cluster, name)
 
     async def unblock_node(self, cluster: str, name: str, actor: str) -> Node:
         """Let a node be used again."""
-        raise NotImplementedError
+        self._node(cluster, name)
+        await self._database.write(lambda t: blocks.unblock_node(t, cluster, name, actor=actor))
+        await self._evict()
+        return self._node(cluster, name)
 
     async def block_address(self, address: str, why: str, actor: str) -> None:
         """Let nothing run on nodes with this address; what runs there goes back to the queue."""
+        await self._database.write(lambda t: blocks.block_address(t, address, why=why, actor=actor))
+        await self._evict()
 
     async def unblock_address(self, address: str, actor: str) -> None:
         """Let nodes with this address be used again."""
+        await self._database.write(lambda t: blocks.unblock_address(t, address, actor=actor))
+        await self._evict()
+
+    def _node(self, cluster: str, name: str) -> Node:
+        for node in self._board.nodes():
+            if (node.cluster, node.name) == (cluster, name):
+                return node
+        raise Refused(f"There is no node {name!r} in cluster {cluster!r}.")
+
+    async def _evict(self) -> None:
+        """Stop what runs where nothing may run any more, and look whether others may start."""
+        await self._read_nodes()
+
+        def decide(turn: Turn) -> None:
+            if turn.before.live and turn.job.stopping in {None, "gang"}:
+                turn.stop("preempted")
+
+        for attempt in list(self._board.running.values()):
+            live = self._board.attempts.get(attempt.id)
+            places = {(placement.cluster, placement.node) for placement in attempt.placements}
+            if live is not None and not all(self._board.usable(*place) for place in places):
+                await self._turns.take(live, decide)
+        self._dispatcher.wake()
+
+    # Agents
 
     async def identify(self, replica: ReplicaId) -> ReplicaContext | None:
         """Who a verified token belongs to; none when its attempt has ended."""
-        raise NotImplementedError
+        live = self._board.attempts.get(replica.attempt)
+        if live is None or not live.life.live or live.life.attempt is None:
+            return None
+        row = live.life.replicas.get((replica.role, replica.index))
+        if row is None or row.attempt != replica.attempt:
+            return None
+        return ReplicaContext(
+            job=live.id,
+            owner=live.life.job.owner,
+            group=live.life.job.group,
+            attempt_number=live.life.attempt.number,
+            execution=row.execution,
+            spec=live.spec,
+            final=row.exit is not None,
+        )
 
     async def report(self, replica: ReplicaId, report: Report) -> Desired:
         """Take in what an agent tells; what it changes is committed before the answer."""
-        raise NotImplementedError
+        key = (replica.role, replica.index)
+        live = self._board.attempts.get(replica.attempt)
+        if live is None:
+            return _released(report.execution)
+        live.heard[key] = time.monotonic()
+        self._reconciler.heard(replica.attempt, key)
+
+        def decide(turn: Turn) -> None:
+            if turn.before.live and turn.attempt is not None and turn.attempt.id == replica.attempt:
+                hear(turn, turn.replicas[key], report)
+
+        await self._turns.take(live, decide)
+        return self._wanted(live, replica)
 
     async def desired(self, replica: ReplicaId, tag: str, wait: float) -> Desired:
         """What is wanted of a replica: now if ``tag`` differs, else after a change or ``wait`` seconds."""
-        raise NotImplementedError
+        live = self._board.attempts.get(replica.attempt)
+        if live is None:
+            return _released(1)
+        until = time.monotonic() + wait
+        while True:
+            changed, answer = live.changed, self._wanted(live, replica)
+            left = until - time.monotonic()
+            if answer.tag != tag or left <= 0:
+                return answer
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), left)
+
+    def _wanted(self, live: LiveJob, replica: ReplicaId) -> Desired:
+        attempt = live.life.attempt
+        if attempt is None or attempt.id != replica.attempt:
+            return _released(1)
+        return wanted(live.life, live.spec, (replica.role, replica.index))
+
+
+def _released(execution: int) -> Desired:
+    return Desired(tag="released", execution=execution, release=True)
+
+
+async def _for_ever(name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop. One that fails is a mistake of ours: it is told, and the loop begins again."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("%s failed and begins again", name)
+            await asyncio.sleep(1)

@@ -179,7 +179,7 @@ class Turn:
         self.move(JobState.QUEUED, stopping=None, cluster=None)
         self.happened(EventKind.JOB_REQUEUED, outcome=outcome)
 
-    def finish(self, state: JobState, cause: Cause | None = None) -> None:
+    def finish(self, state: JobState, cause: Cause | None = None, *, actor: str | None = None) -> None:
         """End the job for good, with its result."""
         self.end_attempt(state.value)
         self.move(state, stopping=None, ended=self.now, cause=cause, result=self._result(cause))
@@ -189,7 +189,7 @@ class Turn:
             JobState.CANCELLED: EventKind.JOB_CANCELLED,
         }[state]
         if cause is None:
-            self.happened(kind)
+            self.happened(kind, actor=actor)
         else:
             self.happened(kind, cause=cause.model_dump(mode="json", exclude_none=True))
 

@@ -1,1 +1,5 @@
-"""Replicas as processes of this machine."""
+"""One machine as a cluster."""
+
+from .engine import LocalEngine
+
+__all__ = ["LocalEngine"]

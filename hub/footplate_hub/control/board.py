@@ -1,0 +1,312 @@
+"""Every job that has not ended, in memory and in step with the store: what waits, what runs, what is free.
+
+A pass of the queue takes its snapshot from here instead of reading thousands of rows. The board decides
+nothing and writes nothing; after each stored turn of a job it is told to `sync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from footplate_spec import JOB_FINAL, JobSpec, JobState, Node, Reason, Resources
+
+from ..queue.model import (
+    Amount,
+    Limit,
+    Line,
+    NodeModel,
+    Placement,
+    RoleShape,
+    Running,
+    Shape,
+    Snapshot,
+    Workload,
+)
+from ..settings import Settings
+from ..store.blocks import Blocks
+from .life import Key, Life
+
+__all__ = ["Board", "LiveJob", "WaitingLine"]
+
+
+@dataclass(eq=False)
+class LiveJob:
+    """A job in hand. ``lock`` is held while a turn is decided and stored.
+
+    Parameters
+    ----------
+    changed
+        Set, and replaced, whenever what its agents are to do may have changed.
+    heard
+        Monotonic time of the last word from each replica of the attempt.
+    """
+
+    life: Life
+    spec: JobSpec
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    heard: dict[Key, float] = field(default_factory=dict)
+    stopping_since: float | None = None
+    workload: Workload | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.life.job.id
+
+    def notify(self) -> None:
+        """Let agents that wait look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class WaitingLine:
+    """Workloads of one group and shape in order, and why they wait."""
+
+    def __init__(self, group: str, shape: Shape) -> None:
+        self.group = group
+        self.shape = shape
+        self.workloads: list[Workload] = []
+        self.reason: Reason | None = None
+        self.unexplained: set[str] = set()  # jobs whose stored reason has another code
+        self.explained_at = 0.0
+        self._frozen: Line | None = None
+
+    def add(self, workload: Workload) -> None:
+        """Insert in order."""
+        bisect.insort(self.workloads, workload, key=lambda w: w.rank)
+        self.unexplained.add(workload.id)
+        self._frozen = None
+
+    def remove(self, workload: Workload) -> None:
+        """Take out."""
+        place = bisect.bisect_left(self.workloads, workload.rank, key=lambda w: w.rank)
+        del self.workloads[place]
+        self.unexplained.discard(workload.id)
+        self._frozen = None
+
+    @property
+    def frozen(self) -> Line:
+        """As a pass sees it."""
+        if self._frozen is None:
+            self._frozen = Line(self.group, self.shape, tuple(self.workloads))
+        return self._frozen
+
+
+class Board:
+    """All live jobs, by job and by attempt."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits: dict[str, dict[tuple[str, str], Limit]] = {
+            group.name: {
+                (quota.cluster, quota.flavor): Limit(quota.cpu, quota.memory, quota.gpu)
+                for quota in group.quotas
+            }
+            for group in settings.groups
+            if group.quotas
+        }
+        self.jobs: dict[str, LiveJob] = {}
+        self.attempts: dict[str, LiveJob] = {}
+        self.lines: dict[tuple[str, Shape], WaitingLine] = {}
+        self.running: dict[str, Running] = {}
+        self._gpus: dict[str, tuple[str, dict[str, set[int]]]] = {}  # attempt -> cluster, node -> numbers
+        self._shapes: dict[Shape, Shape] = {}
+        self._nodes: dict[tuple[str, str], Node] = {}
+        self._models: tuple[NodeModel, ...] = ()
+        self.blocks = Blocks()
+
+    # Nodes
+
+    def set_nodes(self, nodes: Iterable[Node], blocks: Blocks) -> None:
+        """Replace what is known of machines."""
+        self.blocks = blocks
+        self._nodes = {
+            (node.cluster, node.name): node.model_copy(
+                update={"blocked": blocks.of(node.cluster, node.name, node.address)}
+            )
+            for node in nodes
+        }
+        self._models = tuple(
+            NodeModel(
+                cluster=node.cluster,
+                name=node.name,
+                flavor=node.flavor,
+                capacity=Amount(node.cpu, node.memory, node.gpu),
+                address=node.address,
+                labels=node.labels,
+                unusable=f"blocked: {node.blocked}" if node.blocked else None if node.ready else "not ready",
+            )
+            for node in self._nodes.values()
+        )
+
+    @property
+    def node_models(self) -> tuple[NodeModel, ...]:
+        """Machines as the queue sees them."""
+        return self._models
+
+    @property
+    def limits(self) -> Mapping[str, Mapping[tuple[str, str], Limit]]:
+        """Quotas by group."""
+        return self._limits
+
+    def node(self, cluster: str, name: str) -> Node | None:
+        """One machine, without its use."""
+        return self._nodes.get((cluster, name))
+
+    def usable(self, cluster: str, name: str) -> bool:
+        """Whether something may start there."""
+        node = self._nodes.get((cluster, name))
+        return node is not None and node.ready and node.blocked is None
+
+    def nodes(self) -> list[Node]:
+        """All machines, with what is in use."""
+        used: dict[tuple[str, str], Amount] = {}
+        for attempt in self.running.values():
+            for placement in attempt.placements:
+                key = (placement.cluster, placement.node)
+                used[key] = used.get(key, Amount()) + placement.need
+        return [
+            node.model_copy(
+                update={
+                    "used_cpu": used.get(key, Amount()).cpu,
+                    "used_memory": used.get(key, Amount()).memory,
+                    "used_gpu": used.get(key, Amount()).gpu,
+                }
+            )
+            for key, node in self._nodes.items()
+        ]
+
+    def free_gpus(self, cluster: str, name: str) -> list[int]:
+        """Numbers of a node's GPUs that no attempt holds."""
+        node = self._nodes[cluster, name]
+        taken: set[int] = set()
+        for where, by_node in self._gpus.values():
+            if where == cluster:
+                taken |= by_node.get(name, set())
+        return [number for number in range(node.gpu) if number not in taken]
+
+    # Jobs
+
+    def sync(self, live: LiveJob) -> None:
+        """Bring the indexes in step with a job's life."""
+        life, job = live.life, live.life.job
+        if job.state in JOB_FINAL:
+            self.jobs.pop(job.id, None)
+        else:
+            self.jobs[job.id] = live
+        workload = self._workload(live) if job.state is JobState.QUEUED else None
+        if workload != live.workload:
+            self._stop_waiting(live)
+            if workload is not None:
+                key = (workload.group, workload.shape)
+                line = self.lines.get(key)
+                if line is None:
+                    line = self.lines[key] = WaitingLine(*key)
+                line.add(workload)
+                live.workload = workload
+        attempt = life.attempt
+        if attempt is None:
+            return
+        self.attempts[attempt.id] = live
+        if attempt.ended is not None:
+            self.running.pop(attempt.id, None)
+            self._gpus.pop(attempt.id, None)
+        elif attempt.id not in self.running:
+            self.running[attempt.id] = self._running(live)
+            by_node: dict[str, set[int]] = {}
+            for row in life.replicas.values():
+                by_node.setdefault(row.node, set()).update(row.gpus)
+            self._gpus[attempt.id] = (attempt.cluster, by_node)
+
+    def began(self, live: LiveJob) -> None:
+        """Its processes run, or its limit changed: when it ends at the latest is known anew."""
+        attempt = live.life.attempt
+        if attempt is not None and attempt.id in self.running:
+            ends = attempt.started + live.life.job.time_limit if attempt.started else None
+            self.running[attempt.id] = replace(self.running[attempt.id], ends=ends)
+
+    def forget(self, attempt: str) -> None:
+        """Nothing of an attempt is left anywhere."""
+        live = self.attempts.get(attempt)
+        if live is not None and not (
+            live.life.live and live.life.attempt and live.life.attempt.id == attempt
+        ):
+            del self.attempts[attempt]
+
+    def snapshot(self, closed: Mapping[str, str]) -> Snapshot:
+        """The world for one pass."""
+        return Snapshot(
+            nodes=self._models,
+            lines=tuple(line.frozen for line in self.lines.values()),
+            running=tuple(self.running.values()),
+            limits=self._limits,
+            closed=closed,
+        )
+
+    def line_of(self, live: LiveJob) -> WaitingLine | None:
+        """Where a job waits."""
+        if live.workload is None:
+            return None
+        return self.lines.get((live.workload.group, live.workload.shape))
+
+    def ahead(self, workload: Workload) -> list[str]:
+        """The jobs that go before one, in order."""
+        before: list[Workload] = []
+        for line in self.lines.values():
+            count = bisect.bisect_left(line.workloads, workload.rank, key=lambda w: w.rank)
+            before += line.workloads[:count]
+        before.sort(key=lambda w: w.rank)
+        return [w.id for w in before]
+
+    def _stop_waiting(self, live: LiveJob) -> None:
+        if live.workload is None:
+            return
+        key = (live.workload.group, live.workload.shape)
+        line = self.lines[key]
+        line.remove(live.workload)
+        if not line.workloads:
+            del self.lines[key]
+        live.workload = None
+
+    def _workload(self, live: LiveJob) -> Workload:
+        job = live.life.job
+        shape = shape_of(live.spec)
+        shape = self._shapes.setdefault(shape, shape)
+        priority = self._settings.priorities.get(job.priority, 0)
+        return Workload(job.id, job.group, priority, job.place, shape, job.time_limit)
+
+    def _running(self, live: LiveJob) -> Running:
+        attempt, job = live.life.attempt, live.life.job
+        assert attempt is not None
+        needs = {role.name: _need(role.resources) for role in live.spec.roles}
+        return Running(
+            id=attempt.id,
+            group=job.group,
+            placements=tuple(
+                Placement(row.role, row.index, attempt.cluster, row.node, row.flavor, needs[row.role])
+                for row in live.life.replicas.values()
+            ),
+            ends=attempt.started + job.time_limit if attempt.started else None,
+        )
+
+
+def shape_of(spec: JobSpec) -> Shape:
+    """What decides where a job fits."""
+    return Shape(
+        roles=tuple(
+            RoleShape(role.name, role.replicas, _need(role.resources), tuple(role.resources.flavors))
+            for role in spec.roles
+        ),
+        clusters=tuple(spec.clusters),
+        exclude_nodes=frozenset(spec.exclude.nodes),
+        exclude_addresses=frozenset(spec.exclude.addresses),
+        labels=tuple(sorted(spec.placement.nodes.items())),
+    )
+
+
+def _need(resources: Resources) -> Amount:
+    return Amount(resources.cpu, resources.memory, resources.gpu)

@@ -1,0 +1,245 @@
+"""Runs a pass of the queue whenever something changed, and stores what it admits.
+
+There is no tick in the path: whatever may let a workload start wakes the dispatcher, and wakes that come
+while it works make one more pass together. Admissions are written in chunks, no gang split, each against
+the very spec that the pass saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from footplate_spec import EventKind, JobSpec, JobState
+from footplate_spec.units import format_bytes
+
+from ..queue.model import Admission, Plan
+from ..queue.schedule import schedule
+from ..settings import Settings
+from ..store import Database, StoreError, Transaction, attempts
+from ..store.attempts import JobRecord
+from .board import Board, LiveJob, WaitingLine
+from .course import Placed, admit
+from .life import Life, Turn
+from .turns import Turns
+
+__all__ = ["Dispatcher"]
+
+log = logging.getLogger(__name__)
+_CHUNK = 256
+_EXPLAIN_EVERY = 2.0  # seconds: a line whose reason swings is stored no more often
+_SUBMITTED = {EventKind.JOB_SUBMITTED.value, EventKind.JOB_EDITED.value}
+
+
+class Dispatcher:
+    """The loop between the board and the queue.
+
+    Parameters
+    ----------
+    begin
+        Called for each job whose attempt was stored.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        board: Board,
+        turns: Turns,
+        begin: Callable[[LiveJob], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._board = board
+        self._turns = turns
+        self._begin = begin
+        self._due = asyncio.Event()
+        self._look = False
+        self._seq = 0
+        self._explaining: asyncio.Task[None] | None = None
+        self.closed: dict[str, str] = {}
+
+    def wake(self, *, look: bool = False) -> None:
+        """Pass soon; with ``look``, read from the store what was submitted or edited first."""
+        self._look = self._look or look
+        self._due.set()
+
+    def seen(self, seq: int) -> None:
+        """Everything up to this event is on the board."""
+        self._seq = seq
+
+    async def run(self) -> None:
+        """Pass, for ever."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            look, self._look = self._look, False
+            try:
+                if look:
+                    await self._read()
+                await self._pass()
+            except BaseException:
+                self.wake(look=look)  # whoever runs this loop again finds the work still there
+                raise
+
+    async def _read(self) -> None:
+        async with self._database.read() as connection:
+            self._seq, changes = await attempts.changes_since(connection, self._seq)
+            ids = [subject for kind, subject in changes if kind in _SUBMITTED]
+            rows = await attempts.read_jobs(connection, ids) if ids else []
+        for row in rows:
+            await self.take_in(row)
+
+    async def take_in(self, row: JobRecord) -> None:
+        """Bring a job that waits in step with its row."""
+        live = self._board.jobs.get(row.id)
+        if live is None:
+            if row.state is JobState.QUEUED:
+                self._board.sync(LiveJob(Life(row), JobSpec.model_validate_json(row.spec)))
+            return
+        async with live.lock:
+            if live.life.job.state is not JobState.QUEUED or row.state is not JobState.QUEUED:
+                return
+            if live.life.job.spec != row.spec or live.life.job.place != row.place:
+                # Its course is ours; what a person may edit is the row's.
+                live.spec = JobSpec.model_validate_json(row.spec)
+                life = live.life
+                live.life = Life(_edited(life.job, row), life.attempt, life.replicas)
+                self._board.sync(live)
+
+    async def _pass(self) -> None:
+        self.closed = self._low_disk()
+        plan = schedule(self._board.snapshot(self.closed), time.time())
+        self._note_reasons(plan)
+        for start in range(0, len(plan.admit), _CHUNK):
+            await self._admit(plan.admit[start : start + _CHUNK])
+        self.explain()
+
+    def _low_disk(self) -> dict[str, str]:
+        free = shutil.disk_usage(self._settings.data).free
+        if free >= self._settings.limits.disk_free:
+            return {}
+        message = (
+            f"Only {format_bytes(free)} are left on the platform's disk; jobs start again when "
+            f"{format_bytes(self._settings.limits.disk_free)} are free."
+        )
+        return {cluster.name: message for cluster in self._settings.clusters}
+
+    async def _admit(self, admissions: tuple[Admission, ...]) -> None:
+        turns: dict[str, tuple[LiveJob, Turn]] = {}
+        taken: dict[tuple[str, str], int] = {}  # GPUs given out in this chunk
+        held: list[asyncio.Lock] = []
+        try:
+            for admission in admissions:
+                live = self._board.jobs.get(admission.workload.id)
+                if live is None or live.lock.locked():
+                    continue  # somebody changes it just now, and wakes us after
+                await live.lock.acquire()  # free, so this does not wait
+                held.append(live.lock)
+                if live.workload is not admission.workload:
+                    continue
+                turn = Turn(live.life, live.spec, time.time())
+                placed, declared = self._place(admission, taken)
+                admit(turn, admission.cluster, placed, declared=declared)
+                turns[live.id] = (live, turn)
+            if turns:
+                await self._store(turns)
+        finally:
+            for lock in held:
+                lock.release()
+
+    async def _store(self, turns: dict[str, tuple[LiveJob, Turn]]) -> None:
+        async def unit(t: Transaction) -> set[str]:
+            specs = {job: live.life.job.spec for job, (live, _) in turns.items()}
+            good = await attempts.still_queued(t, specs)
+            await attempts.save(t, [turns[job][1].change for job in turns if job in good])
+            return good
+
+        good = await self._database.write(unit)
+        for job, (live, turn) in turns.items():
+            if job in good:
+                self._turns.stored(live, turn)
+                self._begin(live)
+        if len(good) < len(turns):
+            self.wake(look=True)  # edited after the pass saw them
+
+    def _place(self, admission: Admission, taken: dict[tuple[str, str], int]) -> tuple[list[Placed], bool]:
+        placed: list[Placed] = []
+        declared = False
+        for placement in admission.placements:
+            numbers: tuple[int, ...] = ()
+            if placement.need.gpu:
+                key = (placement.cluster, placement.node)
+                begin = taken.get(key, 0)
+                free = self._board.free_gpus(*key)
+                numbers = tuple(free[begin : begin + placement.need.gpu])
+                taken[key] = begin + placement.need.gpu
+                node = self._board.node(*key)
+                declared = declared or (node is not None and node.declared)
+            placed.append((placement.role, placement.index, placement.node, placement.flavor, numbers))
+        return placed, declared
+
+    # Reasons
+
+    def _note_reasons(self, plan: Plan) -> None:
+        for blocked in plan.blocked:
+            first = blocked.workloads[0]
+            line = self._board.lines.get((first.group, first.shape))
+            if line is None:
+                continue
+            if line.reason is None or line.reason.code != blocked.reason.code:
+                line.unexplained = {workload.id for workload in line.workloads}
+            line.reason = blocked.reason
+
+    def explain(self) -> None:
+        """Store reasons whose code is new, apart from the path of admissions."""
+        if self._explaining is not None and not self._explaining.done():
+            return
+        due = time.monotonic() - _EXPLAIN_EVERY
+        lines = [
+            line
+            for line in self._board.lines.values()
+            if line.unexplained and line.reason is not None and line.explained_at < due
+        ]
+        if lines:
+            self._explaining = asyncio.create_task(self._explain(lines), name="explain")
+
+    async def _explain(self, lines: list[WaitingLine]) -> None:
+        told: dict[str, str] = {}
+        heard: list[tuple[LiveJob, WaitingLine]] = []
+        for line in lines:
+            line.explained_at = time.monotonic()
+            if line.reason is None:
+                continue
+            text = line.reason.model_dump_json()
+            jobs = [self._board.jobs[job] for job in line.unexplained if job in self._board.jobs]
+            told |= dict.fromkeys((live.id for live in jobs), text)
+            heard += [(live, line) for live in jobs]
+            line.unexplained = set()
+
+        async def unit(t: Transaction) -> None:
+            waiting = [(live, line) for live, line in heard if live.workload is not None]
+            await attempts.save_reasons(t, {live.id: told[live.id] for live, _ in waiting})
+            for live, line in waiting:
+                if line.reason is not None:
+                    t.record(
+                        EventKind.JOB_EXPLAINED,
+                        live.id,
+                        group=live.life.job.group,
+                        data={"code": line.reason.code.value, "message": line.reason.message},
+                    )
+
+        try:
+            await self._database.write(unit)
+        except StoreError as error:
+            log.warning("reasons were not stored: %s", error)
+            for live, line in heard:
+                line.unexplained.add(live.id)
+
+
+def _edited(job: JobRecord, row: JobRecord) -> JobRecord:
+    return replace(job, spec=row.spec, priority=row.priority, place=row.place, time_limit=row.time_limit)

@@ -1,0 +1,185 @@
+"""Makes engines have what the store wants: applies attempts, sees keepers end, removes what is over.
+
+Level-triggered. Applying again is always safe, so after a restart of the service every living attempt is
+applied, and whenever a keeper is found dead its attempt is: the next keeper finds out what became of the
+process and its agent reports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobSpec
+
+from ..engines import Attempt, Engine, EngineError, Observation, PlacedReplica
+from ..store import StoreError
+from ..store.attempts import AttemptRecord, JobRecord, ReplicaRecord
+from .board import Board, LiveJob
+from .course import lose
+from .life import Key, Turn
+from .recorder import Recorder
+from .turns import Turns
+
+__all__ = ["Reconciler"]
+
+log = logging.getLogger(__name__)
+_TRIES = 4
+_PAUSE_FIRST, _PAUSE_LAST = 0.1, 5.0
+_MOST_DEATHS = 6  # of a keeper in a row, without a word from its agent
+
+
+class Reconciler:
+    """One a service, over all engines."""
+
+    def __init__(self, engines: Mapping[str, Engine], board: Board, turns: Turns, recorder: Recorder) -> None:
+        self._engines = engines
+        self._board = board
+        self._turns = turns
+        self._recorder = recorder
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._applying: dict[str, asyncio.Lock] = {}
+        self._removing: set[str] = set()
+        self._deaths: dict[tuple[str, Key], int] = {}
+
+    async def stop(self) -> None:
+        """Stop working. What was begun is found again."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def heard(self, attempt: str, key: Key) -> None:
+        """An agent spoke: its keeper keeps well."""
+        self._deaths.pop((attempt, key), None)
+
+    def apply(self, live: LiveJob, after: float = 0.0) -> None:
+        """Have the engine run what a job's attempt wants, soon."""
+        self._spawn(self._apply(live, after))
+
+    def remove(
+        self, job: JobRecord, spec: JobSpec, attempt: AttemptRecord, rows: list[ReplicaRecord]
+    ) -> None:
+        """Have the engine let go of an attempt that is over."""
+        if attempt.id not in self._removing:
+            self._removing.add(attempt.id)
+            self._spawn(self._remove(attempt.cluster, _attempt(job, spec, attempt, rows)))
+
+    async def watch(self, cluster: str) -> None:
+        """Follow what an engine sees, for ever."""
+        async for seen in self._engines[cluster].observe():
+            if not seen.alive:
+                self._died(seen)
+
+    async def give_up(self, live: LiveJob, cause: Cause, *, again: bool) -> None:
+        """End an attempt from outside: whatever of it lives is killed, then recorded as lost."""
+        attempt = live.life.attempt
+        if attempt is None or attempt.ended is not None:
+            return
+        rows = list(live.life.replicas.values())
+        await self._engines[attempt.cluster].delete(_attempt(live.life.job, live.spec, attempt, rows))
+
+        def decide(turn: Turn) -> None:
+            if turn.attempt is None or turn.attempt.id != attempt.id:
+                return
+            for row in list(turn.replicas.values()):
+                lose(turn, row, cause)
+            if not again and turn.job.stopping is None:
+                turn.job = replace(turn.job, cause=cause)
+                turn.note_failure(cause)
+                turn.stop("finished")
+
+        await self._turns.take(live, decide)
+
+    def _died(self, seen: Observation) -> None:
+        live = self._board.attempts.get(seen.attempt)
+        if (
+            live is None
+            or not live.life.live
+            or live.life.attempt is None
+            or live.life.attempt.id != seen.attempt
+        ):
+            return
+        row = live.life.replicas.get((seen.role, seen.index))
+        if row is None or row.state in REPLICA_FINAL:
+            return
+        key = (seen.attempt, (seen.role, seen.index))
+        deaths = self._deaths[key] = self._deaths.get(key, 0) + 1
+        log.warning("the keeper of %s %s-%d died", seen.attempt, seen.role, seen.index)
+        if deaths < _MOST_DEATHS:
+            self.apply(live, after=min(_PAUSE_FIRST * 2 ** (deaths - 1), _PAUSE_LAST) if deaths > 1 else 0.0)
+            return
+        del self._deaths[key]
+        message = f"Its keeper ended {deaths} times before its agent could say a word; see agent.log there."
+        self._spawn(self.give_up(live, Cause(code=CauseCode.PLATFORM_FAULT, message=message), again=True))
+
+    async def _apply(self, live: LiveJob, after: float) -> None:
+        await asyncio.sleep(after)
+        attempt = live.life.attempt
+        if attempt is None:
+            return
+        lock = self._applying.setdefault(attempt.id, asyncio.Lock())
+        async with lock:
+            pause = _PAUSE_FIRST
+            for tries in range(1, _TRIES + 1):
+                life = live.life
+                if not life.live or life.attempt is None or life.attempt.id != attempt.id:
+                    return
+                rows = [row for row in life.replicas.values() if row.state not in REPLICA_FINAL]
+                try:
+                    await self._engines[attempt.cluster].apply(
+                        _attempt(life.job, live.spec, life.attempt, rows)
+                    )
+                except EngineError as error:
+                    log.warning("%s cannot be started: %s", attempt.id, error)
+                    if error.again and tries < _TRIES:
+                        await asyncio.sleep(pause)
+                        pause = min(pause * 2, _PAUSE_LAST)
+                        continue
+                    cause = Cause(code=error.code, message=str(error))
+                    await self.give_up(live, cause, again=error.again)
+                return
+
+    async def _remove(self, cluster: str, attempt: Attempt) -> None:
+        pause = _PAUSE_FIRST
+        while True:
+            try:
+                engine = self._engines.get(cluster)
+                if engine is not None:
+                    await engine.delete(attempt)
+                await self._recorder.removed(attempt.id)
+            except (EngineError, StoreError, OSError) as error:
+                log.warning("%s cannot be removed yet: %s", attempt.id, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60.0)
+            else:
+                break
+        self._removing.discard(attempt.id)
+        self._applying.pop(attempt.id, None)
+        self._board.forget(attempt.id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("reconciling failed; the next look tries again", exc_info=error)
+
+
+def _attempt(job: JobRecord, spec: JobSpec, attempt: AttemptRecord, rows: list[ReplicaRecord]) -> Attempt:
+    return Attempt(
+        id=attempt.id,
+        job=job.id,
+        number=attempt.number,
+        owner=job.owner,
+        group=job.group,
+        spec=spec,
+        time_limit=job.time_limit,
+        replicas=tuple(PlacedReplica(row.role, row.index, row.node, row.gpus, row.execution) for row in rows),
+    )

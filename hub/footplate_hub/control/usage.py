@@ -1,0 +1,66 @@
+"""Who uses how much of what, beside what they may."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from footplate_spec import QuotaUse, Usage
+
+from ..queue.fit import Nodes, demand, options
+from ..queue.model import Amount, Limit
+from ..queue.quota import lineage
+from .board import Board
+
+__all__ = ["quota_use"]
+
+Place = tuple[str, str]
+
+
+def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
+    """For each group and flavor: the limit, what runs, and what waits; groups below it included."""
+    nodes = Nodes(board.node_models)
+    used: dict[tuple[str, Place], Amount] = {}
+    for attempt in board.running.values():
+        for placement in attempt.placements:
+            place = (placement.cluster, placement.flavor)
+            _add(used, groups, attempt.group, [(place, placement.need)])
+    queued: dict[tuple[str, Place], Amount] = {}
+    for line in board.lines.values():
+        first = next(iter(options(nodes, line.shape)), None)
+        if first is not None:
+            wants = demand(line.shape, first).items()
+            _add(queued, groups, line.group, [(p, a * len(line.workloads)) for p, a in wants])
+    found = []
+    for group in groups:
+        limits = board.limits.get(group, {})
+        places = set(nodes.places) | set(limits)
+        for cluster, flavor in sorted(places):
+            limit = limits.get((cluster, flavor), Limit())
+            key = (group, (cluster, flavor))
+            found.append(
+                QuotaUse(
+                    group=group,
+                    cluster=cluster,
+                    flavor=flavor,
+                    limit={"cpu": limit.cpu, "memory": limit.memory, "gpu": limit.gpu},
+                    used=_usage(used.get(key, Amount())),
+                    queued=_usage(queued.get(key, Amount())),
+                )
+            )
+    return found
+
+
+def _add(
+    sums: dict[tuple[str, Place], Amount],
+    groups: Collection[str],
+    holder: str,
+    amounts: Iterable[tuple[Place, Amount]],
+) -> None:
+    for group in lineage(holder):
+        if group in groups:
+            for place, amount in amounts:
+                sums[group, place] = sums.get((group, place), Amount()) + amount
+
+
+def _usage(amount: Amount) -> Usage:
+    return Usage(cpu=amount.cpu, memory=amount.memory, gpu=amount.gpu)
