@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         WrongCallError,
     )
     from .handle import Job
-    from .inside import checkpoint, output, report
+    from .inside import checkpoint, output, report, resume, stopping
     from .launch import submit, train
     from .session import attach, jobs, me, nodes, quota, secrets
 
@@ -52,7 +52,9 @@ __all__ = [
     "output",
     "quota",
     "report",
+    "resume",
     "secrets",
+    "stopping",
     "submit",
     "train",
 ]
@@ -60,7 +62,7 @@ __all__ = [
 _HOME = {
     "__version__": "footplate_spec",
     "Job": ".handle",
-    **dict.fromkeys(("checkpoint", "output", "report"), ".inside"),
+    **dict.fromkeys(("checkpoint", "output", "report", "resume", "stopping"), ".inside"),
     **dict.fromkeys(("submit", "train"), ".launch"),
     **dict.fromkeys(("attach", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], ".errors"),
@@ -80,7 +82,7 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """``%load_ext footplate``: the magics of docs/magics.md."""
+    """``%load_ext footplate``: the magics of docs/notebook.md."""
     from .magics import FootplateMagics
 
     shell.register_magics(FootplateMagics)

@@ -150,7 +150,10 @@ class Job:
 
     def values(self, trust: str | None = None) -> dict[str, Any]:
         """The values that an ended job left, by name."""
-        outputs = self._client.result(self.id).outputs
+        result = self._client.result(self.id)
+        if result.error:
+            raise JobFailedError(f"{self.id}: {result.error}", self.id, self._seen.cause)
+        outputs = result.outputs
         if any(payload.encoding == "pickle" for payload in outputs.values()):
             python = self._client.job(self.id).spec.python
             me = self._client.me.name

@@ -1,7 +1,8 @@
-"""What code calls while it runs as a job: metrics, and the two folders that outlive its process.
+"""What code calls while it runs as a job: metrics, the folders that outlive its process, being asked to stop.
 
 Standard library only. Outside a job the same calls work on the spot, so that a script can be tried by hand:
-metrics go to standard error and the folders are below the working directory.
+metrics go to standard error and the folders are below the working directory. Images without this package get
+the same names from the agent's stand-in.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checkpoint", "output", "report"]
+__all__ = ["checkpoint", "output", "report", "resume", "stopping"]
+
+_asked_to_stop = threading.Event()
+_listening = False
 
 
 def report(step: float | None = None, **values: Any) -> None:
@@ -59,6 +65,33 @@ def checkpoint() -> Path:
 def output() -> Path:
     """The folder whose files come back: ``job.download("folder")``."""
     return _folder("FOOTPLATE_OUTPUT", "output")
+
+
+def resume() -> Path | None:
+    """The newest entry of the checkpoint folder, or None: then training starts anew.
+
+    Names that begin with a dot or end in ``.tmp`` are files being written and do not count.
+    """
+    found = [
+        path
+        for path in checkpoint().iterdir()
+        if not path.name.startswith(".") and not path.name.endswith(".tmp")
+    ]
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def stopping() -> bool:
+    """Whether this process was asked to stop: write a checkpoint and end.
+
+    The first call makes SIGTERM set this answer instead of ending the process; call it from the main thread
+    before training begins, then after every step.
+    """
+    global _listening  # noqa: PLW0603
+    if not _listening and threading.current_thread() is threading.main_thread():
+        _listening = True
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda *_: _asked_to_stop.set())
+    return _asked_to_stop.is_set()
 
 
 def _folder(variable: str, by_hand: str) -> Path:

@@ -192,7 +192,7 @@ def cell_job(
     SyntaxError
         If the cell is not Python.
     """
-    compile(cell, "<cell>", "exec", dont_inherit=True)
+    compile(cell, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     for name in outputs:
         if not name.isidentifier() or keyword.iskeyword(name):
             raise WrongCallError(f"-o {name!r} is not a variable's name")

@@ -6,6 +6,7 @@ interrupt detaches: the job goes on. A wrong call is one line, and nothing was s
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import sys
@@ -106,7 +107,7 @@ class FootplateMagics(Magics):
             raise WrongCallError(f"-i {missing[0]}: there is no such variable here{hint}")
         inputs = {name: self._names[name] for name in flags.inputs}
         try:
-            compile(cell, "<cell>", "exec", dont_inherit=True)
+            compile(cell, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         except SyntaxError as error:
             shown = "".join(traceback.format_exception_only(error))
             raise CellSyntaxError(shown) from None

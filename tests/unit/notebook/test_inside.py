@@ -6,11 +6,13 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import footplate as fp
+from footplate import inside
 
 
 def test_reports_are_lines_of_json(tmp_path, monkeypatch):
@@ -44,6 +46,34 @@ def test_the_folders_are_the_jobs(tmp_path, monkeypatch):
     monkeypatch.setenv("FOOTPLATE_OUTPUT", str(tmp_path / "out"))
 
     assert fp.output() == tmp_path / "out"
+
+
+def test_the_newest_whole_checkpoint_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTPLATE_CHECKPOINT", str(tmp_path))
+    assert fp.resume() is None
+
+    for name in ("step-1", "step-2", "step-3.tmp", ".hidden"):
+        (tmp_path / name).touch()
+
+    assert fp.resume() == tmp_path / "step-2"
+
+
+def test_being_asked_to_stop_is_an_answer_instead_of_an_end():
+    code = (
+        "import footplate, os, signal; print(footplate.stopping()); os.kill(os.getpid(), signal.SIGTERM); "
+        "print(footplate.stopping())"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\nTrue\n"
+
+
+def test_the_stand_in_of_other_images_has_the_same_names():
+    import footplate_agent
+
+    standin = Path(footplate_agent.__file__).parent / "standin" / "footplate" / "__init__.py"
+    code = f"__all__ = {sorted(inside.__all__)!r}"
+
+    assert code.replace("'", '"') in standin.read_text()
 
 
 def test_importing_it_and_reporting_load_none_of_the_client():

@@ -10,6 +10,9 @@ import pytest
 
 import footplate as fp
 from footplate import WrongCallError
+from footplate.code import Code
+from footplate.launch import cell_job
+from footplate.options import Options
 
 
 def test_a_function_comes_back_with_its_value(client):
@@ -171,3 +174,20 @@ def test_git_is_named_and_nothing_of_the_folder_travels(client, service, here):
         "url": "https://example.org/x.git", "ref": "main", "path": "sub", "secret": "key",
     }  # fmt: skip
     assert b"mine" not in service.blobs.values()
+
+
+def test_a_cell_may_await_at_its_top_and_its_outputs_may_be_made_in_any_way(here):
+    for cell in (
+        "out = await work()",
+        "def out(): pass",
+        "import numpy as out",
+        "from x import *",
+        "for out in range(3): pass",
+        "with open('f') as out: pass",
+        "(out := 1)",
+        "match 1:\n    case out: pass",
+        "try: pass\nexcept E as out: pass",
+        "exec('out = 1')",
+        "a, (b, *out) = thing",
+    ):
+        assert cell_job(cell, {}, ["out"], Code(), Options()).spec.source.function.outputs == ["out"]
