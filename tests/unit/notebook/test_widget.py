@@ -32,7 +32,8 @@ class Page:
                 self.models.setdefault(content["comm_id"], {}).update(content["data"]["state"])
 
     def view(self) -> dict[str, Any]:
-        return next((state for state in self.models.values() if "tail" in state), {})
+        """The newest view's traits."""
+        return next((state for state in reversed(self.models.values()) if "tail" in state), {})
 
     def press(self, what: dict[str, Any]) -> None:
         comm = next(name for name, state in self.models.items() if "tail" in state)
@@ -93,9 +94,9 @@ def test_a_handle_of_an_ended_job_shows_what_it_left(opened):
     job = next(iter(service.jobs.values()))
     service.change(job, state="succeeded", log=b"all done\n", why=None)
     page.watch(lambda: page.view()["state"] == "succeeded")
-    page.models.clear()
+    before = len(page.models)
 
     page.kernel.client.execute(f"import footplate as fp; fp.attach({job.id!r})")
-    page.watch(lambda: page.view().get("tail") == "all done\n")
+    page.watch(lambda: len(page.models) > before and page.view().get("tail") == "all done\n")
 
     assert page.view()["state"] == "succeeded"
