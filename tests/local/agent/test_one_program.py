@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 
 import pytest
 
@@ -230,4 +229,3 @@ def test_the_next_execution_runs_when_the_service_says_so(replica, service):
     assert service.exit(execution=1)["exit_code"] == 1
     assert service.exit(execution=2)["exit_code"] == 0
     assert service.log(one.token, 2) == "2\n"
-    time.sleep(0)
