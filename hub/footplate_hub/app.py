@@ -55,6 +55,7 @@ def described(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{settings.prefix}openapi.json",
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # errors hold what is people's own
         responses={"4XX": {"model": errors.Problem}, 422: {"model": errors.Problem}},
     )
     prefix = settings.prefix.rstrip("/")

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from footplate_spec import Event
 
-from . import tables
+from . import sqlite, tables
 
 __all__ = ["Database", "StoreError", "Transaction"]
 
@@ -233,7 +233,12 @@ def _first_line(error: BaseException) -> str:
 def _engine(url: str, *, writer: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_size=1 if writer else 8, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=1 if writer else 4, max_overflow=0 if writer else 4)
+    engine = create_async_engine(
+        url,
+        pool_size=1 if writer else 8,
+        max_overflow=0,  # opening one costs more than waiting for one
+        connect_args={"async_creator_fn": sqlite.connect},
+    )
 
     @sqlalchemy_event.listens_for(engine.sync_engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

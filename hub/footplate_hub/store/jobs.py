@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, union, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -123,8 +124,7 @@ async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> lis
                 "idempotency_digest": job.digest if job.key else None,
             }
         )
-    await _draw_again(t, rows)
-    await t.execute(insert(_j), rows)
+    await _insert(t, rows)
     for row in rows:
         t.record(
             EventKind.JOB_SUBMITTED,
@@ -136,24 +136,17 @@ async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> lis
     return [row["id"] for row in rows]
 
 
-async def _draw_again(t: Transaction, rows: list[dict[str, Any]]) -> None:
-    """Give another id to those that drew one which is taken: rare, and never a failed submit."""
-    taken: set[str] = set()
+async def _insert(t: Transaction, rows: list[dict[str, Any]]) -> None:
+    """Insert rows; those that drew an id which is taken draw again: rare, and never a failed submit."""
+    dialect = sqlite if t.connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(_j).on_conflict_do_nothing(index_elements=["id"]).returning(_j.c.id)
     pending = rows
     while pending:
-        ids = [row["id"] for row in pending]
-        used: set[str] = set()
-        for start in range(0, len(ids), _CHUNK):
-            found = await t.execute(select(_j.c.id).where(_j.c.id.in_(ids[start : start + _CHUNK])))
-            used |= set(found.scalars())
-        again = []
+        unique = {row["id"]: row for row in pending}
+        made = set((await t.execute(statement, list(unique.values()))).scalars())
+        pending = [row for row in pending if row["id"] not in made or unique[row["id"]] is not row]
         for row in pending:
-            if row["id"] in used or row["id"] in taken:
-                row["id"] = job_id(row["name"])
-                again.append(row)
-            else:
-                taken.add(row["id"])
-        pending = again
+            row["id"] = job_id(row["name"])
 
 
 def gpus(spec: JobSpec) -> int:

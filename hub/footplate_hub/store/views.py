@@ -99,7 +99,7 @@ async def job_view(connection: AsyncConnection, row: JobRow, reason: Reason | No
             "spec": json.loads(row["spec"]),
             "time_limit": row["time_limit"],
             "restarts": row["restarts"],
-            "attempts": await attempts_of(connection, row["id"]),
+            "attempts": await attempts_of(connection, row["id"]) if row["attempt"] else [],
         }
     )
 
