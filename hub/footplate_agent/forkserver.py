@@ -89,7 +89,7 @@ class ForkServer:
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._woke)
         self._serving = True
         _warm()
         try:
@@ -190,6 +190,8 @@ class ForkServer:
             write_atomic(file, json.dumps(start).encode(), sync=False)  # the keeper syncs it
         elif not os.path.exists(file):
             raise ValueError(f"{name!r} has no start.json; send it")
+        self._reap()
+        self._look()
         if name in self._keepers:
             return self._keepers[name]
         parent = os.getpid()
@@ -216,8 +218,11 @@ class ForkServer:
 
     # Watching
 
-    def _reap(self) -> None:
+    def _woke(self) -> None:
         self._woken.recv(4096)
+        self._reap()
+
+    def _reap(self) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
