@@ -185,13 +185,20 @@ class Kernel:
         ------
         CellError
             If it raised.
+        VisitError
+            If the connection broke or the cell took too long.
         """
 
         async def once() -> Ran:
             async with self.channel() as socket:
                 return await run_cell(socket, code, seconds=seconds, on_text=on_text)
 
-        return asyncio.run(once())
+        try:
+            return asyncio.run(once())
+        except TimeoutError:
+            raise VisitError(f"the cell had not ended after {seconds:g} s: {code[:60]!r}") from None
+        except (websockets.WebSocketException, OSError) as error:
+            raise VisitError(f"the connection to the kernel broke: {error}") from error
 
     def channel(self) -> Any:
         """A websocket to the kernel, for several cells."""

@@ -76,11 +76,11 @@ def write_proxy_config(platform: Platform) -> None:
 
 def _proxy(platform: Platform) -> ChildSpec:
     return ChildSpec(
-        name="proxy",
+        name="traefik",
         argv=[str(_BIN / "traefik"), f"--configFile={platform.folder.proxy / 'traefik.yaml'}"],
         env=clean_environment(),
         cwd=platform.folder.proxy,
-        log=platform.folder.log / "proxy.log",
+        log=platform.folder.log / "traefik.log",
         port=platform.ports.public,
         # Without the password it answers 401, which shows that it works, whatever the hub does.
         probe=Probe(platform.ports.proxy_api, "/api/version"),

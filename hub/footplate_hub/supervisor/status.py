@@ -63,14 +63,19 @@ class Status:
         OSError
             On a full disk; the old file stays.
         """
-        write_whole(folder.status, json.dumps(asdict(self), indent=2) + "\n")
+        values = asdict(self)
+        children = {child.pop("name"): child for child in values.pop("children")}
+        write_whole(folder.status, json.dumps({"supervisor": values, **children}, indent=2) + "\n")
 
     @staticmethod
     def read(folder: DataFolder) -> Status | None:
         """The file, or None if there is none that can be read; ask the lock whether it is current."""
         try:
-            values: dict[str, Any] = json.loads(folder.status.read_text())
-            return Status(children=[ChildStatus(**child) for child in values.pop("children")], **values)
+            values: dict[str, dict[str, Any]] = json.loads(folder.status.read_text())
+            supervisor = values.pop("supervisor")
+            return Status(
+                **supervisor, children=[ChildStatus(name=name, **child) for name, child in values.items()]
+            )
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 

@@ -117,7 +117,7 @@ class Supervisor:
         platform = self._platform
         try:
             await keep_client_token(platform, [ACCESS, SUBMIT])
-            place = {"url": platform.service_url, "token_file": platform.folder.client_token.name}
+            place = {"url": platform.service_url, "token_file": str(platform.folder.client_token)}
             write_whole(platform.folder.client, json.dumps(place, indent=2) + "\n")
         except OSError as error:
             self._say(f"the command line has no token: {error}")
