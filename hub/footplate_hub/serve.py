@@ -28,7 +28,11 @@ _LOGGING: dict[str, Any] = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"uvicorn": {"level": "WARNING"}, "tornado": {"level": "ERROR"}},
+    "loggers": {
+        "uvicorn": {"level": "WARNING"},
+        "tornado": {"level": "ERROR"},
+        "alembic": {"level": "WARNING"},
+    },
 }
 
 

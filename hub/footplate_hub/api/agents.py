@@ -31,7 +31,8 @@ from .trees import keep_tree
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/agent", tags=["agent"])
+# Agents send JSON and nothing else, and no browser has their token: no content type is needed.
+router = APIRouter(prefix="/agent", tags=["agent"], strict_content_type=False)
 _LONGEST_WAIT = 60.0
 _GAP = re.compile(r"(\d+)-(\d+)")
 

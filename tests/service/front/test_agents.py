@@ -61,6 +61,15 @@ async def test_outputs_belong_to_the_owner_and_a_tree_of_them_keeps_its_files(an
     assert [tuple(row) for row in kept] == [(digest_of(tree), digest_of(data))]
 
 
+async def test_an_agent_need_not_name_its_content_type_and_a_page_must(service: Service) -> None:
+    replica = service.as_replica(await service.control.place(await service.submit()))
+    report = await replica.post("agent/report", content=b'{"execution": 1, "state": "running"}')
+    form = await service.as_(ADA).post(
+        "jobs", content=b'{"command": "x"}', headers={"Content-Type": "text/plain"}
+    )
+    assert (report.status_code, form.status_code) == (200, 422)
+
+
 async def test_a_secret_reaches_the_replicas_that_name_it_and_is_read_back_by_nobody(
     any_service: Service,
 ) -> None:

@@ -8,10 +8,8 @@ refused, not guessed at.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +88,7 @@ def _upgrade(connection: Connection, url: str) -> None:
             ) from None
         if url.startswith("sqlite"):
             _copy(Path(make_url(url).database or ""), current)
-    with _quiet():
-        command.upgrade(_config(connection), "head")
+    command.upgrade(_config(connection), "head")
 
 
 def _copy(file: Path, revision: str) -> None:
@@ -108,16 +105,3 @@ def _copy(file: Path, revision: str) -> None:
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     partial.replace(copy)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Alembic's own logging says nothing that the owner needs."""
-
-    logger = logging.getLogger("alembic")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
