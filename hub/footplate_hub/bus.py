@@ -1,115 +1,97 @@
-"""Events as they happen, to everyone who follows: ``Database(on_events=bus.publish)``.
+"""Word that something happened, to everyone who follows: ``Database(on_events=bus.publish)``.
 
 It wakes; it does not carry. Followers read the store and the files, which have everything in order, so a
-follower that cannot keep up costs neither the service's memory nor itself an event.
+follower that cannot keep up costs the service no memory and itself no event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from footplate_spec import Event
 
 __all__ = ["EventBus", "Subscription"]
 
-_LARGEST_BACKLOG = 10_000  # events that one follower may be behind
-
 
 class Subscription:
-    """What one follower has not read yet.
+    """One follower's bell.
 
     Parameters
     ----------
-    wanted
-        Events for which this is false are not kept.
+    closed
+        The service stops: the follower says good-bye and comes back to its successor.
     """
 
-    def __init__(self, wanted: Callable[[Event], bool]) -> None:
-        self._wanted = wanted
-        self._events: list[Event] = []
-        self._arrived = asyncio.Event()
-        self.closed = False  # the service stops: say good-bye, the follower comes back to its successor
+    def __init__(self) -> None:
+        self.closed = False
+        self._events = False
+        self._woken = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
-        """Keep an event that is wanted, and wake the follower."""
-        if not self._wanted(event):
-            return
-        if len(self._events) < _LARGEST_BACKLOG:
-            self._events.append(event)
-        self._arrived.set()
-
-    def nudge(self) -> None:
-        """Wake the follower though no event came: a file that it reads has grown."""
-        self._arrived.set()
+    def ring(self, *, event: bool) -> None:
+        """Wake the follower: an event was committed, or a file that it reads has grown."""
+        self._events = self._events or event
+        self._woken.set()
 
     def close(self) -> None:
-        """Tell the follower that nothing more comes."""
+        """Wake the follower for the last time."""
         self.closed = True
-        self._arrived.set()
-
-    def take(self) -> list[Event]:
-        """All events that came since the last call, in order."""
-        taken, self._events = self._events, []
-        if not self.closed:
-            self._arrived.clear()
-        return taken
+        self._woken.set()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until something came, at most so long; whether something did."""
+        """Wait until woken, at most so long; whether it was."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._arrived.wait()
-        return self._arrived.is_set()
+                await self._woken.wait()
+        return self._woken.is_set()
+
+    def heard(self) -> bool:
+        """Whether events were committed since the last call; the next `wait` waits anew."""
+        heard, self._events = self._events, False
+        if not self.closed:
+            self._woken.clear()
+        return heard
 
 
 class EventBus:
-    """Hands every committed event, and word of every log that grew, to those who follow."""
+    """Tells those who follow of every committed event, and of every log that grew."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
-        self._by_topic: dict[str, set[Subscription]] = {}
+        self._all: set[Subscription] = set()
+        self._by_subject: dict[str, set[Subscription]] = {}
         self._closed = False
 
     def publish(self, events: Sequence[Event]) -> None:
         """Called by the database after each commit, in the loop's thread."""
-        for subscription in self._subscriptions:
-            for event in events:
-                subscription.offer(event)
-        for event in events:
-            for subscription in self._by_topic.get(event.subject, ()):
-                subscription.offer(event)
+        for subscription in self._all:
+            subscription.ring(event=True)
+        for subject in {event.subject for event in events}:
+            for subscription in self._by_subject.get(subject, ()):
+                subscription.ring(event=True)
 
     def nudge(self, subject: str) -> None:
         """Wake the followers of one subject: its logs or metrics have grown."""
-        for subscription in self._by_topic.get(subject, ()):
-            subscription.nudge()
+        for subscription in self._by_subject.get(subject, ()):
+            subscription.ring(event=False)
 
     def close(self) -> None:
-        """End every stream: the service stops."""
+        """End every stream, and those that still come: the service stops."""
         self._closed = True
-        for subscription in self._subscriptions.union(*self._by_topic.values()):
+        for subscription in self._all.union(*self._by_subject.values()):
             subscription.close()
 
     @contextlib.contextmanager
-    def subscribe(
-        self, wanted: Callable[[Event], bool] = lambda _: True, *, subject: str | None = None
-    ) -> Iterator[Subscription]:
-        """Follow events, of one subject or of all, for as long as the block lasts."""
-        subscription = Subscription(wanted)
+    def subscribe(self, *, subject: str | None = None) -> Iterator[Subscription]:
+        """Follow one subject, or everything, for as long as the block lasts."""
+        subscription = Subscription()
         if self._closed:
             subscription.close()
-        if subject is None:
-            self._subscriptions.add(subscription)
-        else:
-            self._by_topic.setdefault(subject, set()).add(subscription)
+        group = self._all if subject is None else self._by_subject.setdefault(subject, set())
+        group.add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions.discard(subscription)
-            if subject is not None:
-                followers = self._by_topic.get(subject, set())
-                followers.discard(subscription)
-                if not followers:
-                    self._by_topic.pop(subject, None)
+            group.discard(subscription)
+            if subject is not None and not group:
+                self._by_subject.pop(subject, None)

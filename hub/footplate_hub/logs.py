@@ -164,13 +164,6 @@ class Logs:
             kept -= oldest.size
             oldest.file.unlink(missing_ok=True)
 
-    def resolve(self, log: LogId, start: int) -> int:
-        """The first kept byte at or after ``start``: its own place, or the end of the gap it is in."""
-        for segment in self._segments(log):
-            if start < segment.end:
-                return max(start, segment.start)
-        return max(start, self.size(log))
-
     async def read(self, log: LogId, start: int, end: int) -> AsyncIterator[bytes]:
         """The kept bytes of ``[start, end)``."""
         for segment in self._segments(log):
@@ -195,13 +188,6 @@ class Logs:
                 with segment.file.open("rb") as file:
                     return first, os.pread(file.fileno(), most, first - segment.start)
         return start, b""
-
-    def executions(self, attempt: str, role: str, index: int) -> list[int]:
-        """The executions of a replica that have written something."""
-        with contextlib.suppress(FileNotFoundError):
-            names = os.listdir(self._folder / attempt / f"{role}-{index}")
-            return sorted({int(name.split(".")[0]) for name in names})
-        return []
 
     def attempts(self) -> list[str]:
         """Attempts with logs."""

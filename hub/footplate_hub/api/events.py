@@ -105,7 +105,7 @@ async def _stream(rooms: Rooms, person: Person, again: Again, after: int) -> Asy
             if subscription.closed:
                 return
             await asyncio.sleep(_TOGETHER)
-            subscription.take()
+            subscription.heard()
             if time.monotonic() - checked > _RECHECK:
                 checked = time.monotonic()
                 try:

@@ -198,7 +198,7 @@ async def _items(reader: Reader, subscription: Subscription) -> AsyncIterator[Fo
             spoken = time.monotonic()
             yield FollowItem(kind="tick")
         await subscription.wait(_LOOK)
-        heard = bool(subscription.take())
+        heard = subscription.heard()
 
 
 async def _lines(reader: Reader, again: Again) -> AsyncIterator[bytes]:

@@ -150,7 +150,7 @@ async def test_a_follower_sees_state_output_and_end(any_service: Service) -> Non
     assert text(items) == "grüß"
     assert [(p["step"], p["values"], p["role"]) for p in points] == [(1, {"loss": 0.5}, "worker")]
     assert items[-1] == {"kind": "end"}
-    assert any_service.rooms.bus._by_topic == {}
+    assert any_service.rooms.bus._by_subject == {}
 
 
 async def test_a_follower_goes_through_executions_and_attempts(service: Service) -> None:
