@@ -19,7 +19,7 @@ def card(job: JobSummary, notes: Sequence[str] = ()) -> str:
         parts.append(escape(job.reason.message))
     if job.cause is not None:
         parts.append(f"{escape(job.cause.code)}: {escape(job.cause.message)}")
-    parts += [f"left behind: {escape(note)}" for note in notes]
+    parts += [escape(note) for note in notes]
     if job.state not in JOB_FINAL:
         parts.append(f"<code>%attach {escape(job.id)}</code> <code>%stop {escape(job.id)}</code>")
     return f"<div>{'<br>'.join(parts)}</div>"

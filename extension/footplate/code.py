@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from footplate_spec import GitSource, explain_validation
+
 from .errors import WrongCallError
+from .gitref import resolve
 from .snapshot import WORKSPACE_LIMIT, Snapshot, snapshot
 from .uploads import Blob
 from .wording import size
@@ -35,6 +40,8 @@ class Code:
         What goes along, for a person: ``3 files, 12.4 KiB``.
     notes
         What stays behind and why.
+    warnings
+        What else a person should know before it runs.
     root
         The folder whose contents the job finds in its working directory.
     """
@@ -43,6 +50,7 @@ class Code:
     blobs: list[Blob] = field(default_factory=list)
     travels: str = ""
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     root: Path | None = None
 
 
@@ -74,7 +82,16 @@ def find_code(
             raise WrongCallError("code comes from a workspace or from git, not from both")
         given = {"ref": ref, "path": path, "secret": git_secret, "submodules": submodules or None}
         fields = {"url": git, **{name: value for name, value in given.items() if value is not None}}
-        return Code({"git": fields}, travels=f"{git} at {ref or 'HEAD'}")
+        try:
+            GitSource.model_validate(fields)
+        except ValidationError as error:
+            raise WrongCallError(explain_validation(error, "git")) from None
+        commit, note = (None, None) if git_secret else resolve(git, ref or "HEAD")
+        return Code(
+            {"git": {**fields, **({"commit": commit} if commit else {})}},
+            travels=f"{git} at {commit[:12] if commit else ref or 'HEAD'}",
+            warnings=[note] if note else [],
+        )
     if ref or path or submodules or git_secret:
         raise WrongCallError("ref, path, submodules and git_secret go with git=URL")
     if workspace is None:
@@ -93,7 +110,7 @@ def _automatic(folder: Path) -> Code:
     limit = WORKSPACE_LIMIT if in_git else _MOST_BYTES
     if not selection.complete or selection.size > limit:
         what = f"more than {_MOST_FILES} files" if not selection.complete else size(selection.size)
-        return Code(notes=[f"this folder ({what}) stays here; --workspace . sends it"])
+        return Code(warnings=[f"this folder ({what}) stays here; --workspace . sends it"])
     return _packed(snapshot(folder, selection=selection))
 
 
@@ -107,5 +124,5 @@ def _packed(packed: Snapshot) -> Code:
         [packed.tree, *packed.blobs],
         f"{number} file{'s' if number != 1 else ''}, {size(selection.size)}",
         selection.left_behind(),
-        selection.root,
+        root=selection.root,
     )

@@ -44,7 +44,7 @@ class Job:
     seen
         The job as it was last seen.
     notes
-        What stayed behind when it was sent.
+        What was said of its code when it was sent.
     """
 
     def __init__(self, client: Client, seen: JobSummary, notes: Sequence[str] = ()) -> None:

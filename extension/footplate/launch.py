@@ -58,7 +58,7 @@ class Launch:
     def say(self) -> str:
         """What travels and what does not, a line each; nothing where there is nothing to say."""
         lines = [f"sending {', '.join(self.travels)}"] if self.travels else []
-        return "".join(f"{line}\n" for line in [*lines, *(f"left behind: {note}" for note in self.notes)])
+        return "".join(f"{line}\n" for line in [*lines, *self.notes])
 
     def send(self, client: Client | None = None) -> Job:
         """Upload what is missing and queue the job.
@@ -164,7 +164,7 @@ def function_job(
     source = {**code.source, "function": {"payload": payload.payload, "outputs": ["return"]}}
     spec = options.spec("job" if name == "<lambda>" else name, source=source, python=python)
     travels = [f"{name}() and its arguments {size(payload.blob.size)}", *_some(code.travels)]
-    return Launch(spec, [*code.blobs, packages, payload.blob], travels, code.notes)
+    return Launch(spec, [*code.blobs, packages, payload.blob], travels, _told(code))
 
 
 def _name_the_culprit(
@@ -208,7 +208,7 @@ def cell_job(
     spec = options.spec("cell", source={**code.source, "function": function}, python=python)
     travels = [f"{name} {size(value.blob.size)}" for name, value in encoded.items()]
     blobs = [*code.blobs, packages, payload, *(value.blob for value in encoded.values())]
-    return Launch(spec, blobs, [*_some(code.travels), *travels], code.notes)
+    return Launch(spec, blobs, [*_some(code.travels), *travels], _told(code))
 
 
 def _check_assigned(cell: str, outputs: Sequence[str]) -> None:
@@ -243,7 +243,7 @@ def command_job(
         raise WrongCallError("there is no command to run")
     python, packages = interpreter(options.python, pickles=False)
     spec = options.spec(name or _named_after(words), source=code.source, command=words, python=python)
-    return Launch(spec, [*code.blobs, packages], _some(code.travels), code.notes)
+    return Launch(spec, [*code.blobs, packages], _some(code.travels), _told(code))
 
 
 def _named_after(command: str | list[str]) -> str:
@@ -257,3 +257,7 @@ def _named_after(command: str | list[str]) -> str:
 
 def _some(text: str) -> list[str]:
     return [text] if text else []
+
+
+def _told(code: Code) -> list[str]:
+    return [*(f"left behind: {note}" for note in code.notes), *code.warnings]

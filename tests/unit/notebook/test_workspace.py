@@ -252,4 +252,37 @@ def test_a_small_project_goes_with_a_cell_and_a_crowded_folder_does_not(here):
 
     crowded = find_code()
     assert crowded.source == {}
-    assert crowded.notes == ["this folder (more than 2000 files) stays here; --workspace . sends it"]
+    assert crowded.warnings == ["this folder (more than 2000 files) stays here; --workspace . sends it"]
+
+
+def _repository(folder: Path) -> str:
+    _write(folder, "main.py")
+    _git(folder, "init", "-b", "main")
+    _git(folder, "add", ".")
+    _git(folder, "commit", "-m", "x")
+    _git(folder, "tag", "-a", "v1", "-m", "annotated")
+    return subprocess.check_output(["git", "-C", str(folder), "rev-parse", "HEAD"], text=True).strip()
+
+
+@pytest.mark.parametrize("ref", [None, "main", "v1", "refs/heads/main"])
+def test_a_ref_is_resolved_to_the_commit_that_it_means_now(here, ref):
+    commit = _repository(here)
+
+    assert find_code(None, git=f"file://{here}", ref=ref).source["git"]["commit"] == commit
+
+
+def test_a_ref_that_is_not_there_is_said_and_a_commit_must_be_whole(here):
+    commit = _repository(here)
+
+    with pytest.raises(WrongCallError, match="has no branch or tag 'mian'"):
+        find_code(None, git=f"file://{here}", ref="mian")
+    with pytest.raises(WrongCallError, match="a commit must be given whole"):
+        find_code(None, git=f"file://{here}", ref=commit[:10])
+    assert find_code(None, git=f"file://{here}", ref=commit).source["git"]["commit"] == commit
+
+
+def test_a_repository_that_cannot_be_read_from_here_is_left_to_the_job(here):
+    code = find_code(None, git=f"file://{here}/nowhere", ref="main")
+
+    assert code.source["git"] == {"url": f"file://{here}/nowhere", "ref": "main"}
+    assert "cannot be read from here; the job will try" in code.warnings[0]
