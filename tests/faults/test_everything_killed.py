@@ -1,7 +1,7 @@
 """Promise 1 under fire: jobs run while the service, agents and the hub are killed at random.
 
-Each job's program writes down that it ran, and holds a lock as long as it lives. So "run twice" and "two alive
-at once" are seen by the jobs themselves, not inferred from the platform's own records.
+Each program notes that it ran and holds a lock while it lives, so the jobs themselves see "twice" and "two at
+once"; nothing is inferred from the records of the platform.
 
 ``FOOTPLATE_FAULT_JOBS`` and ``FOOTPLATE_FAULT_KILLS`` make it longer; ``make prove`` does.
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.platform import Platform, platform
 
 from footplate.client import Client
 from footplate.code import find_code
 from footplate.launch import function_job
 from footplate.options import read_options
 from footplate.profile import Profile
+from support.platform import Platform, platform
 
 JOBS = int(os.environ.get("FOOTPLATE_FAULT_JOBS", "100"))
 KILLS = int(os.environ.get("FOOTPLATE_FAULT_KILLS", "50"))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from jupyter_client.manager import KernelManager
 
 from bench.peers import ray_first_line, srun_first_line
-from support.platform import platform
 from bench.report import Result
+from support.platform import platform
 
 ROUNDS = 50
 ALLOWED_MS = 50

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from bench.peers import ray_rate, sbatch_rate
-from support.platform import Platform, platform, wait_until
 from bench.report import Result, percentile
+from support.platform import Platform, platform, wait_until
 
 JOBS = 1000
 FINISHED = 10_000

@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Iterator
 
-from support.platform import platform, wait_until
 from bench.report import Result, percentile
+from support.platform import platform, wait_until
 
 LINES = 400
 MEBIBYTES = 200

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from support.platform import FOOTPLATE, free_port
 from bench.report import Result
+from support.platform import FOOTPLATE, free_port
 
 ROUNDS = 5
 
