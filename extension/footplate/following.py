@@ -117,7 +117,7 @@ def follow(
     """
     place = place or Place()
     backoff = Backoff(_PATIENCE)
-    attempts = 0
+    attempts, over = 0, False
     end = None if seconds is None else time.monotonic() + seconds
     while True:
         left = _left(job, end)
@@ -129,10 +129,15 @@ def follow(
                     new = place.take(item)
                     if new is not None:
                         yield new
-                    if item.kind == "end":
-                        return
-                    _left(job, end)
+                    over = item.kind == "end"
+                    if not over:
+                        _left(job, end)
+            # Read past the end of the body, not only to its last line: the connection serves the next call.
+            if over:
+                return
         except (httpx.TransportError, httpx.StreamError, ValidationError):
+            if over:
+                return
             _left(job, end)
         # Resumed at the byte after the last one that was yielded.
         attempts += 1

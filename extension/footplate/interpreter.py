@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from footplate_spec import Python
 
@@ -23,6 +22,7 @@ _ASK = (
     "except ImportError: v=None\n"
     "print(json.dumps({'version': '%d.%d' % sys.version_info[:2], 'cloudpickle': v, 'path': sys.path}))"
 )
+_METADATA = re.compile(r"(.+?)-([^-]+?)(?:-py\d\.\d+)?\.(?:dist|egg)-info")
 _HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -49,7 +49,7 @@ def interpreter(executable: str | None, *, pickles: bool) -> tuple[Python, Blob]
         version, cloudpickle, path = _ask(executable)
         if pickles:
             _compare(executable, version, cloudpickle)
-    packages = blob_of(_packages(path))
+    packages = blob_of(_packages(tuple((folder or ".", _changed(folder or ".")) for folder in path)))
     return Python(version=version, executable=executable, packages=packages.digest), packages
 
 
@@ -96,16 +96,21 @@ def _ask(executable: str) -> tuple[str, str | None, tuple[str, ...]]:
         raise WrongCallError(f"{executable} is not a Python that can be used: {reason}") from None
 
 
-def _packages(path: tuple[str, ...]) -> bytes:
+@functools.lru_cache(maxsize=16)
+def _packages(path: tuple[tuple[str, int], ...]) -> bytes:
     """``name==version`` a line, from the names of the metadata folders: reading them all takes too long."""
     found = set()
-    for folder in path:
-        try:
-            entries = os.listdir(Path(folder or "."))
-        except OSError:
-            continue
-        for entry in entries:
-            match = re.fullmatch(r"(.+?)-([^-]+?)(?:-py\d\.\d+)?\.(?:dist|egg)-info", entry)
+    for folder, changed in path:
+        for entry in os.listdir(folder) if changed else ():
+            match = _METADATA.fullmatch(entry)
             if match:
                 found.add(f"{match[1].replace('_', '-').lower()}=={match[2]}")
     return "".join(f"{line}\n" for line in sorted(found)).encode()
+
+
+def _changed(folder: str) -> int:
+    """When a folder's entries last changed; 0 for what is no folder that can be read."""
+    try:
+        return os.stat(folder).st_mtime_ns if os.access(folder, os.R_OK) and os.path.isdir(folder) else 0
+    except OSError:
+        return 0
