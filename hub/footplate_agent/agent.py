@@ -22,14 +22,16 @@ from typing import Any, Dict, Iterator, Optional
 
 from . import bundle, processes
 from .api import Api, DeadToken, Interrupted, Refused
+from .cache import Cache
 from .channel import Channel, ChannelClosed
 from .control import Control
 from .diagnose import diagnose
 from .failure import PreparationFailed, Stopped
 from .folder import ExitRecord, ReplicaFolder
 from .outputs import Left, collect
-from .prepare import Plan, explain_refusal, prepare
+from .prepare import Plan, prepare
 from .ship import Changes, LogShipper, MetricReader, append_note, read_tail
+from .supplies import Supplies
 
 __all__ = ["serve", "warm"]
 
@@ -118,7 +120,9 @@ class _Agent:
         """Prepare, and order the start; whatever prevents it becomes the execution's end."""
         problem: Optional[ExitRecord] = None
         try:
-            plan = prepare(self._start, self._folder, execution, self._api, self._stop, self._control.say)
+            cache = Cache(str(self._start["cache"]))
+            supplies = Supplies(self._api, cache, self._stop, self._control.say)
+            plan = prepare(self._start, self._folder, execution, supplies)
             port, gang = self._meet(execution)
             if port is not None:
                 port.close()
@@ -126,8 +130,8 @@ class _Agent:
         except PreparationFailed as failed:
             problem = ExitRecord(execution, cause=failed.code, message=str(failed))
         except Refused as refused:
-            failed = explain_refusal(refused)
-            problem = ExitRecord(execution, cause=failed.code, message=str(failed))
+            sentence = f"The service refused what the replica needs: {refused}."
+            problem = ExitRecord(execution, cause="PlatformFault", message=sentence)
         except Stopped:
             problem = ExitRecord(execution, stopped=str((self._stop_sent or {}).get("reason", "cancelled")))
         except (DeadToken, Interrupted, ChannelClosed):

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, Any, Callable, Dict, Mapping, Optional, Union
+from typing import IO, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, Union
 from urllib.parse import quote, urlsplit
 
 __all__ = ["Answer", "Api", "DeadToken", "Interrupted", "Refused"]
@@ -66,7 +66,7 @@ class Answer:
     def number(self, header: str) -> Optional[int]:
         """A header that counts something."""
         try:
-            return int(self.headers[header])
+            return int(self.headers[header.lower()])
         except (KeyError, ValueError, TypeError):
             return None
 
@@ -180,13 +180,13 @@ class Api:
     # Asking
 
     def _patient(
-        self, method: str, path: str, body: Body, headers: Dict[str, str], accept: tuple[int, ...]
+        self, method: str, path: str, body: Body, headers: Dict[str, str], accept: Tuple[int, ...]
     ) -> Answer:
         """Ask, and give a service whose disk is full a minute to make room."""
         deadline = time.monotonic() + _FULL_PATIENCE
         while True:
             try:
-                return self._checked(method, path, body, headers, accept=accept)
+                return self._checked(method, path, body, headers=headers, accept=accept)
             except Refused as refused:
                 if refused.status != _FULL or time.monotonic() > deadline or self._interrupted():
                     raise
@@ -197,9 +197,10 @@ class Api:
         method: str,
         path: str,
         body: Body = b"",
+        *,
         headers: Optional[Dict[str, str]] = None,
         into: Optional[IO[bytes]] = None,
-        accept: tuple[int, ...] = (),
+        accept: Tuple[int, ...] = (),
     ) -> Answer:
         pause = _BACKOFF_FIRST
         while True:
@@ -249,7 +250,7 @@ class Api:
                 into.write(chunk)
         else:
             received = response.read()
-        return Answer(response.status, response.headers, received)
+        return Answer(response.status, dict(_lower(response)), received)
 
     def _connect(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection
@@ -263,6 +264,10 @@ class Api:
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def _lower(response: http.client.HTTPResponse) -> Iterator[Tuple[str, str]]:
+    return ((name.lower(), value) for name, value in response.getheaders())
 
 
 def _digest_of(file: IO[bytes]) -> str:

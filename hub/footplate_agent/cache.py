@@ -68,7 +68,7 @@ class Cache:
             raise Stopped
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix="new-", delete=False) as file:
             try:
-                api.fetch_blob(digest, file)  # type: ignore[arg-type]  # it is a file with a name
+                api.fetch_blob(digest, file)
                 file.flush()
                 os.rename(file.name, path)
             except BaseException:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from typing import Any, Dict, Mapping
 
-from .api import Api, Refused
-from .cache import Cache
+from .api import Refused
 from .failure import PreparationFailed
 from .folder import ReplicaFolder, write_atomic
+from .supplies import Supplies
 
 __all__ = ["lay_out_call"]
 
 
-def lay_out_call(
-    start: Mapping[str, Any], folder: ReplicaFolder, api: Api, cache: Cache, stop: threading.Event
-) -> None:
+def lay_out_call(start: Mapping[str, Any], folder: ReplicaFolder, supplies: Supplies) -> None:
     """Write ``call/call.json``, with every value fetched and verified.
 
     Raises
@@ -32,7 +29,7 @@ def lay_out_call(
 
     def value(payload: Mapping[str, Any], what: str) -> Dict[str, str]:
         try:
-            path = cache.blob(str(payload["digest"]), api, stop)
+            path = supplies.blob(str(payload["digest"]))
         except (Refused, ValueError) as error:
             raise PreparationFailed(
                 "CodeFetch", f"{what} could not be fetched: {error}; submit the job again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .folder import ExitRecord
 
@@ -58,7 +58,9 @@ def diagnose(
     }
 
 
-def _first_cause(record: ExitRecord, log_tail: str, error: Optional[str]) -> "Optional[tuple[str, str]]":
+def _first_cause(  # noqa: PLR0911 - an ordered list of causes, the first of which counts
+    record: ExitRecord, log_tail: str, error: Optional[str]
+) -> Optional[Tuple[str, str]]:
     if record.lost:
         return "NodeLost", (
             "The process ended without an exit record: its machine was restarted, or its keeper was killed."

@@ -6,6 +6,7 @@ asked (SIGTERM, and time to write a checkpoint), then with SIGKILL.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -166,10 +167,8 @@ class Execution:
             self.record.message = "The kernel ended the program because its memory was used up."
 
     def _signal_group(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in the group
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # nobody is left in the group
 
 
 def _group(pid: int) -> Optional[int]:
@@ -180,10 +179,8 @@ def _group(pid: int) -> Optional[int]:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _alive(spare: Iterable[int]) -> List[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["PreparationFailed", "Stopped"]
 
 
-class PreparationFailed(Exception):
+class PreparationFailed(Exception):  # noqa: N818 - reads as what happened
     """A step before the program failed.
 
     Parameters

@@ -7,6 +7,7 @@ at most once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -53,10 +54,8 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, sync: bool = True) -
 
 
 def _forget(path: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _sync_directory(path: str) -> None:
@@ -137,7 +136,7 @@ class ReplicaFolder:
         with open(self.file("start.json"), encoding="utf-8") as file:
             start = json.load(file)
         if not isinstance(start, dict):
-            raise ValueError("start.json holds no object")
+            raise ValueError("start.json holds no object")  # noqa: TRY004 - a file, not an argument
         return start
 
     def take_lock(self) -> bool:

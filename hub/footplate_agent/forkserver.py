@@ -8,6 +8,7 @@ finds them by their locks. It never starts a thread, since it forks.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import json
@@ -230,7 +231,9 @@ class ForkServer:
                 return
             if pid == 0:
                 return
-            self._waiting.pop(pid, lambda _: None)(status)
+            ended = self._waiting.pop(pid, None)
+            if ended is not None:
+                ended(status)
 
     def _ended(self, name: str) -> None:
         self._keepers.pop(name, None)
@@ -330,14 +333,10 @@ def _kill(path: str) -> None:
 def _remove(path: str) -> None:
     if ReplicaFolder(path).locked():
         raise ValueError("its keeper lives; kill it, or wait until it has ended")
-    try:
+    with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
-    except FileNotFoundError:
-        pass
-    try:
+    with contextlib.suppress(OSError):  # other replicas of the attempt are there, or all is gone already
         os.rmdir(os.path.dirname(path))
-    except OSError:
-        pass  # other replicas of the attempt are still there, or all is gone already
 
 
 if __name__ == "__main__":

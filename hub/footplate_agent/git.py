@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from .failure import PreparationFailed
+from .folder import ReplicaFolder
 from .tool import Finished, run_tool
 
 __all__ = ["fetch_git"]
 
 _TIME_LIMIT = 1800.0
+_SECRET = "FOOTPLATE_GIT_SECRET"
 _ASKPASS = """#!/bin/sh
 case "$1" in
   Username*) printf '%s\\n' "$FOOTPLATE_GIT_USER" ;;
@@ -28,20 +30,17 @@ esac
 
 def fetch_git(
     source: Dict[str, Any],
-    work: str,
-    scratch: str,
-    secret: Optional[Dict[str, Any]],
+    folder: ReplicaFolder,
+    secret: Optional[Mapping[str, Any]],
     env: Dict[str, str],
     stop: threading.Event,
 ) -> None:
-    """Make ``work`` hold the commit.
+    """Make the replica's working directory hold the commit.
 
     Parameters
     ----------
     source
         ``JobSpec.source.git``, with ``commit``.
-    scratch
-        A folder of our own for credentials; emptied afterwards.
     secret
         ``{"value": …}``: a token for https, a private key for ssh; ``username`` where the host wants one.
 
@@ -52,11 +51,13 @@ def fetch_git(
     Stopped
         If ``stop`` was set meanwhile.
     """
-    shutil.rmtree(work, ignore_errors=True)
-    os.makedirs(work, mode=0o700)
-    os.makedirs(scratch, mode=0o700, exist_ok=True)
+    work, scratch = folder.work, folder.file("git-secret")
+    for path in (work, scratch):
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(path, mode=0o700)
     try:
-        _Checkout(source, work, scratch, secret, env, stop).fetch()
+        credentials = _credentials(str(source["url"]), secret or {}, scratch)
+        _Checkout(source, work, {**env, **_quiet(), **credentials}, stop).fetch()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if source.get("path") and not os.path.isdir(os.path.join(work, str(source["path"]))):
@@ -65,38 +66,30 @@ def fetch_git(
         )
 
 
+def _credentials(url: str, secret: Mapping[str, Any], scratch: str) -> Dict[str, str]:
+    """The variables that let git use a secret, whose files are in ``scratch``."""
+    value = str(secret.get("value") or "")
+    if not value:
+        return {}
+    if url.startswith("ssh://") or ("://" not in url and ":" in url):
+        key = os.path.join(scratch, "key")
+        _write(key, value.rstrip("\n") + "\n", 0o600)
+        options = "-o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
+        return {"GIT_SSH_COMMAND": f"ssh -i '{key}' {options}", _SECRET: value}
+    askpass = os.path.join(scratch, "askpass")
+    _write(askpass, _ASKPASS, 0o700)
+    user = str(secret.get("username") or "x-access-token")
+    return {"GIT_ASKPASS": askpass, "FOOTPLATE_GIT_USER": user, _SECRET: value}
+
+
 class _Checkout:
-    def __init__(
-        self,
-        source: Dict[str, Any],
-        work: str,
-        scratch: str,
-        secret: Optional[Dict[str, Any]],
-        env: Dict[str, str],
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, source: Dict[str, Any], work: str, env: Dict[str, str], stop: threading.Event) -> None:
         self._url, self._commit = str(source["url"]), str(source.get("commit") or "")
         self._ref = str(source.get("ref") or "HEAD")
         self._submodules = bool(source.get("submodules"))
         self._work, self._stop = work, stop
-        self._secret = str((secret or {}).get("value") or "")
-        self._env = {**env, **_quiet(), **self._credentials(scratch, secret or {})}
-
-    def _credentials(self, scratch: str, secret: Dict[str, Any]) -> Dict[str, str]:
-        if not self._secret:
-            return {}
-        if self._url.startswith("ssh://") or ("://" not in self._url and ":" in self._url):
-            key = os.path.join(scratch, "key")
-            _write(key, self._secret.rstrip("\n") + "\n", 0o600)
-            options = "-o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
-            return {"GIT_SSH_COMMAND": f"ssh -i '{key}' {options}"}
-        askpass = os.path.join(scratch, "askpass")
-        _write(askpass, _ASKPASS, 0o700)
-        return {
-            "GIT_ASKPASS": askpass,
-            "FOOTPLATE_GIT_USER": str(secret.get("username") or "x-access-token"),
-            "FOOTPLATE_GIT_SECRET": self._secret,
-        }
+        self._secret = env.get(_SECRET, "")
+        self._env = env
 
     def fetch(self) -> None:
         self._git("init", "-q", "--template=")

@@ -91,9 +91,7 @@ def _files_of(root: str, notes: List[str]) -> List[Tuple[str, str]]:
             if _travels(path, root):
                 found.append((inside, path))
             else:
-                notes.append(
-                    f"footplate: $FOOTPLATE_OUTPUT/{inside} is no file, or a link that leads nowhere or outside: left out"
-                )
+                notes.append(f"footplate: $FOOTPLATE_OUTPUT/{inside} is no file, or a broken link: left out")
     return sorted(found)
 
 

@@ -15,8 +15,8 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Tuple
 
-from .cache import Cache
 from .failure import PreparationFailed
+from .supplies import Supplies
 from .tool import Finished, run_tool
 
 __all__ = ["make_overlay", "overlay_key", "overlay_needed"]
@@ -49,8 +49,7 @@ def make_overlay(
     python: str,
     indexes: Mapping[str, Any],
     env: Dict[str, str],
-    cache: Cache,
-    stop: threading.Event,
+    supplies: Supplies,
 ) -> str:
     """The overlay's interpreter, installed if it is not there yet.
 
@@ -61,14 +60,15 @@ def make_overlay(
     Stopped
         If ``stop`` was set meanwhile.
     """
-    version = _ask(python, "import sys; print(sys.version)", env, stop)
+    version = _ask(python, "import sys; print(sys.version)", env, supplies.stop)
     key = overlay_key(setup, python, version, indexes)
-    folder = os.path.join(cache.folder("overlays"), key)
+    folder = os.path.join(supplies.cache.folder("overlays"), key)
     complete = os.path.join(folder, "complete")
-    with cache.locked(f"overlay-{key}", stop):
+    with supplies.cache.locked(f"overlay-{key}", supplies.stop):
         if not os.path.exists(complete):
             shutil.rmtree(folder, ignore_errors=True)
-            _Builder(setup, python, folder, indexes, env, stop).build()
+            builder = _Builder(setup, python, folder, {**env, **_index_variables(indexes)}, supplies.stop)
+            builder.build()
             with open(complete, "w", encoding="ascii") as file:
                 os.fsync(file.fileno())
         os.utime(complete)
@@ -88,7 +88,6 @@ class _Builder:
         setup: Mapping[str, Any],
         python: str,
         folder: str,
-        indexes: Mapping[str, Any],
         env: Dict[str, str],
         stop: threading.Event,
     ) -> None:
@@ -102,14 +101,13 @@ class _Builder:
             "PATH": f"{os.path.join(folder, 'bin')}:{env.get('PATH', '')}",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",
-            **_index_variables(indexes),
         }
 
     def build(self) -> None:
         self._step("python -m venv", [self._python, "-m", "venv", "--without-pip", self._folder])
         inner, outer = self._sites(self._overlay)[-1], self._sites(self._python)
         with open(os.path.join(inner, "_footplate_overlay.pth"), "w", encoding="utf-8") as file:
-            # addsitedir reads the .pth files there too: packages installed in development mode come along.
+            # addsitedir reads the .pth files there too: packages in development mode come along.
             file.writelines(f"import site; site.addsitedir({path!r})\n" for path in outer)
         if self._setup.get("pip"):
             self._install([str(requirement) for requirement in self._setup["pip"]])
@@ -134,7 +132,7 @@ class _Builder:
         if done.timed_out:
             raise PreparationFailed(
                 "DependencyInstall",
-                f"{what} did not finish within setup.time_limit ({self._limit:g} s); raise it or install less.",
+                f"{what} did not finish within setup.time_limit ({self._limit:g} s); raise it.",
             )
         if done.code != 0:
             raise PreparationFailed("DependencyInstall", f"{what} failed: {done.last_lines()}")

@@ -1,17 +1,14 @@
-"""Everything between "this replica is to run" and "this is the command line": code, packages, data, secrets."""
+"""Everything between "this replica is to run" and its command line: code, packages, data, secrets."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping
 
-from .api import Api, Refused
 from .bundle import lay_out
-from .cache import Cache
 from .call import lay_out_call
 from .environment import base_environment, command_line, find_python, job_environment, with_standin
 from .failure import PreparationFailed
@@ -19,6 +16,7 @@ from .folder import ReplicaFolder
 from .git import fetch_git
 from .mounts import show_volumes
 from .overlay import make_overlay, overlay_needed
+from .supplies import Supplies
 from .workspace import fetch_workspace
 
 __all__ = ["Plan", "prepare"]
@@ -37,16 +35,9 @@ def prepare(
     start: Mapping[str, Any],
     folder: ReplicaFolder,
     execution: int,
-    api: Api,
-    stop: threading.Event,
-    say: Callable[[str], None],
+    supplies: Supplies,
 ) -> Plan:
     """Make one execution ready to start; everything in it may be done again.
-
-    Parameters
-    ----------
-    say
-        Told what is going on, for whoever waits.
 
     Raises
     ------
@@ -55,22 +46,21 @@ def prepare(
     Stopped
         If ``stop`` was set meanwhile.
     """
-    cache = Cache(str(start["cache"]))
     _empty(folder)
     python = find_python(start.get("python"))
     tool_env = base_environment(python)
-    secrets = api.secrets() if start.get("secrets") else {}
-    cwd = _code(start, folder, api, cache, secrets, tool_env, stop, say)
+    secrets = supplies.api.secrets() if start.get("secrets") else {}
+    cwd = _code(start, folder, secrets, tool_env, supplies)
     setup = start.get("setup") or {}
     if overlay_needed(setup):
-        say("installing packages")
-        python = make_overlay(setup, python, start.get("indexes") or {}, tool_env, cache, stop)
+        supplies.say("installing packages")
+        python = make_overlay(setup, python, start.get("indexes") or {}, tool_env, supplies)
     data = show_volumes(start.get("mounts") or [], folder.work)
-    laid = lay_out(cache)
+    laid = lay_out(supplies.cache)
     source = start.get("source") or {}
     if source.get("function"):
-        say("fetching inputs")
-        lay_out_call(start, folder, api, cache, stop)
+        supplies.say("fetching inputs")
+        lay_out_call(start, folder, supplies)
         argv = [python, laid.runner, folder.path]
     else:
         argv = command_line(
@@ -85,7 +75,7 @@ def prepare(
         **job,
         **data,
     }
-    cache.prune()
+    supplies.cache.prune()
     return Plan(argv, with_standin(env, laid.standin), cwd)
 
 
@@ -108,12 +98,9 @@ def _empty(folder: ReplicaFolder) -> None:
 def _code(
     start: Mapping[str, Any],
     folder: ReplicaFolder,
-    api: Api,
-    cache: Cache,
     secrets: Mapping[str, Any],
     env: Dict[str, str],
-    stop: threading.Event,
-    say: Callable[[str], None],
+    supplies: Supplies,
 ) -> str:
     """Fetch the code, unless an earlier execution here did, and return the working directory."""
     source = start.get("source") or {}
@@ -122,11 +109,11 @@ def _code(
     if folder.read_notes().get("code"):
         return cwd
     if workspace:
-        say("fetching the workspace")
-        fetch_workspace(str(workspace["digest"]), folder.work, api, cache, stop)
+        supplies.say("fetching the workspace")
+        fetch_workspace(str(workspace["digest"]), folder.work, supplies)
     elif git:
-        say(f"fetching {git['url']}")
-        fetch_git(git, folder.work, folder.file("git-secret"), secrets.get("git"), env, stop)
+        supplies.say(f"fetching {git['url']}")
+        fetch_git(git, folder, secrets.get("git"), env, supplies.stop)
     folder.write_notes({**folder.read_notes(), "code": True})
     return cwd
 
@@ -145,8 +132,3 @@ def _secret_variables(secrets: Mapping[str, Any], folder: ReplicaFolder) -> Dict
             file.write(text)
         variables[str(name).upper().replace("-", "_")] = path
     return variables
-
-
-def explain_refusal(refused: Refused) -> PreparationFailed:
-    """A refusal that no step of the preparation expected."""
-    return PreparationFailed("PlatformFault", f"The service refused what the replica needs: {refused}.")

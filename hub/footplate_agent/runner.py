@@ -11,10 +11,17 @@ import json
 import os
 import sys
 
+TYPE_CHECKING = False  # as typing's, whose import costs a cell four milliseconds
+if TYPE_CHECKING:
+    from types import CodeType
+    from typing import Any, Dict, Tuple
+
+    Call = Dict[str, Any]
+
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-class _Problem(Exception):
+class _Problem(Exception):  # noqa: N818 - a sentence for the user
     """One sentence for the user; there is no traceback to show."""
 
 
@@ -28,7 +35,8 @@ def main(folder: str) -> int:
     sys.path[:] = [os.getcwd(), *(entry for entry in sys.path if entry != _HERE)]
     sys.path.append(os.path.join(_HERE, "vendored"))
     sys.argv = [""]
-    outcome, code = {"outputs": {}, "error": None, "traceback": None}, 0
+    outcome: Dict[str, Any] = {"outputs": {}, "error": None, "traceback": None}
+    code = 0
     try:
         _check_version(call)
         values = _run_cell(call) if call["payload"]["encoding"] == "source" else _run_function(call)
@@ -49,7 +57,7 @@ def main(folder: str) -> int:
     return code
 
 
-def _check_version(call):
+def _check_version(call: Call) -> None:
     asked = call.get("python")
     mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if asked and asked != mine:
@@ -59,7 +67,7 @@ def _check_version(call):
         )
 
 
-def _exit_code(leaving, outcome):
+def _exit_code(leaving: SystemExit, outcome: Dict[str, Any]) -> int:
     """What ``sys.exit`` means: its number, or its text on stderr and 1."""
     if leaving.code is None or leaving.code == 0:
         outcome["error"] = "the code called sys.exit() before its outputs could be collected"
@@ -74,7 +82,7 @@ def _exit_code(leaving, outcome):
 # Cells and functions
 
 
-def _run_cell(call):
+def _run_cell(call: Call) -> Dict[str, Any]:
     """Execute the cell as ``__main__`` and return the named variables."""
     import ast
     import types
@@ -92,8 +100,10 @@ def _run_cell(call):
     tree = ast.parse(source, filename)
     shown = None
     # As in a notebook: the value of a trailing expression is shown, unless a semicolon says otherwise.
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not _silenced(source):
-        shown = ast.Expression(tree.body.pop().value)
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr) and not _silenced(source):
+        shown = ast.Expression(last.value)
+        tree.body.pop()
     _execute(compile(tree, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True), space)
     if shown is not None:
         code = compile(shown, filename, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
@@ -107,13 +117,13 @@ def _run_cell(call):
     return {name: space[name] for name in call["outputs"]}
 
 
-def _silenced(source):
+def _silenced(source: str) -> bool:
     last = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")][-1]
     return last.split("#")[0].rstrip().endswith(";")
 
 
-def _execute(code, space):
-    value = eval(code, space)  # noqa: S307 - running the user's code is the purpose
+def _execute(code: CodeType, space: Dict[str, Any]) -> Any:
+    value = eval(code, space)
     if code.co_flags & 0x80:  # inspect.CO_COROUTINE: the cell awaits at its top level
         import asyncio
 
@@ -121,7 +131,7 @@ def _execute(code, space):
     return value
 
 
-def _run_function(call):
+def _run_function(call: Call) -> Dict[str, Any]:
     payload = call["payload"]
     function, args, kwargs = _read_value("the function", payload)
     value = function(*args, **kwargs)
@@ -132,11 +142,11 @@ def _run_function(call):
     return {"return": value}
 
 
-async def _await(value):
+async def _await(value: Any) -> Any:
     return await value
 
 
-def _prime_linecache(filename, source):
+def _prime_linecache(filename: str, source: str) -> None:
     """Let tracebacks show the cell's lines."""
     import linecache
 
@@ -149,34 +159,34 @@ def _prime_linecache(filename, source):
 # Values in
 
 
-def _read_value(name, payload):
+def _read_value(name: str, payload: Dict[str, str]) -> Any:
     what = name if " " in name else f"input {name!r}"
     try:
         return _READERS[payload["encoding"]](payload["file"])
-    except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+    except Exception as error:
         raise _Problem(
             f"{what} cannot be opened here: {type(error).__name__}: {error}; "
             "is the package that it needs installed in this Python?"
         ) from error
 
 
-def _module(name):
+def _module(name: str) -> Any:
     """Import by name: these are the user's packages, not this one's dependencies."""
     import importlib
 
     return importlib.import_module(name)
 
 
-def _read_pickle(path):
+def _read_pickle(path: str) -> Any:
     with open(path, "rb") as file:
         return _module("pickle").load(file)
 
 
-def _read_npy(path):
+def _read_npy(path: str) -> Any:
     return _module("numpy").load(path, allow_pickle=False)
 
 
-def _read_arrow(path):
+def _read_arrow(path: str) -> Any:
     arrow = _module("pyarrow")
     ipc = _module("pyarrow.ipc")
     with open(path, "rb") as file:
@@ -198,7 +208,7 @@ _READERS = {"pickle": _read_pickle, "npy": _read_npy, "arrow": _read_arrow}
 # Values out
 
 
-def _write_outputs(values, result):
+def _write_outputs(values: Dict[str, Any], result: str) -> Dict[str, Any]:
     written = {}
     for number, (name, value) in enumerate(values.items()):
         file = f"value-{number}"
@@ -206,7 +216,7 @@ def _write_outputs(values, result):
     return written
 
 
-def _write_value(name, value, path):
+def _write_value(name: str, value: Any, path: str) -> str:
     """Write one value and return how: code-free formats first, so that others can open it."""
     numpy = sys.modules.get("numpy")  # a library that was never imported has no values here
     if numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
@@ -234,7 +244,7 @@ def _write_value(name, value, path):
     return "pickle"
 
 
-def _as_table(value):
+def _as_table(value: Any) -> Any:
     """An Arrow table that gives the same value back, or None."""
     kind = f"{type(value).__module__.split('.')[0]}.{type(value).__name__}"
     if kind not in ("pyarrow.Table", "pandas.DataFrame", "polars.DataFrame"):
@@ -259,7 +269,7 @@ def _as_table(value):
 # What went wrong
 
 
-def _describe(error):
+def _describe(error: BaseException) -> Tuple[str, str]:
     """The last line, and the traceback as Python shows it, without this file's frames."""
     import traceback
 
@@ -271,7 +281,7 @@ def _describe(error):
     return line, text
 
 
-def _write_result(outcome, result):
+def _write_result(outcome: Dict[str, Any], result: str) -> None:
     fresh = os.path.join(result, "result.json.new")
     with open(fresh, "w", encoding="utf-8") as file:
         json.dump(outcome, file)

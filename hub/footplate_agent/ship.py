@@ -25,8 +25,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Changes:
-    """Wakes whoever selects on it when one of the files grows; ``None`` descriptor where the system has
-    no watches left, and then one has to look."""
+    """Wakes whoever selects on it when one of the files grows.
+
+    Its ``descriptor`` is None where the system has no watches left; then one has to look.
+    """
 
     def __init__(self, paths: List[str]) -> None:
         self.descriptor: Optional[int] = None

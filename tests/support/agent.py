@@ -80,7 +80,9 @@ class Service:
         handler = type("Handler", (_Handler,), {"service": self})
         self._server = _Server(("127.0.0.1", self.port), handler)
         self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Be gone: the port is closed, connections are cut."""
@@ -260,7 +262,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class Replica:
     """One replica's folder, and its keepers as real processes."""
 
-    def __init__(self, root: Path, service: Service, *, role: str = "worker", index: int = 0, **start: Any) -> None:
+    def __init__(
+        self, root: Path, service: Service, *, role: str = "worker", index: int = 0, **start: Any
+    ) -> None:
         self.service = service
         self.token = f"fpr.job-aaaaaa-a1.{role}.{index}.00"
         self.name = f"job-aaaaaa-a1/{role}-{index}"

@@ -1,4 +1,4 @@
-"""SIGKILL at any instant, a service that is away, a dead token: one recorded end, and a log without a hole."""
+"""SIGKILL at any instant, a service that is away, a dead token: one recorded end, no hole in the log."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_program_runs_while_the_service_is_away_and_all_arrives_after(replic
     service.stop()
     one = replica(command=counting(tmp_path))
     keeper = one.keep()
-    eventually(lambda: (one.path / "exit-1.json").exists())
+    eventually((one.path / "exit-1.json").exists)
 
     service.start()
 
@@ -141,7 +141,7 @@ def test_the_time_limit_holds_while_the_service_is_away(replica, service):
     one = replica(command="sleep 100", time_limit=1, grace=1)
     keeper = one.keep()
 
-    eventually(lambda: (one.path / "exit-1.json").exists())
+    eventually((one.path / "exit-1.json").exists)
     service.away = False
 
     assert keeper.wait(30) == 0
@@ -175,7 +175,7 @@ def test_a_log_over_its_limit_keeps_head_and_tail_and_tells_the_gap(replica, ser
     program = "for i in range(400000): print(f'{i:09d}')"
     one = replica(command=["python", "-c", program + "\nimport time; time.sleep(1.2)"], log_limit=1 << 20)
     keeper = one.keep()
-    eventually(lambda: (one.path / "exit-1.json").exists())
+    eventually((one.path / "exit-1.json").exists)
     on_disk = os.stat(one.path / "output-1").st_blocks * 512
 
     service.away = False

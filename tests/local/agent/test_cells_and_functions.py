@@ -1,4 +1,4 @@
-"""A notebook's cell or a function: values in, output as in the notebook, values back, tracebacks as they were."""
+"""A notebook's cell or a function: values in, output as in the notebook, values and tracebacks back."""
 
 from __future__ import annotations
 

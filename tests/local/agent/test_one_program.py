@@ -162,8 +162,8 @@ def test_the_time_limit_can_be_extended_while_it_runs(replica, service):
 
 
 def test_what_the_program_leaves_running_is_swept(replica):
-    bomb = "for i in 1 2 3 4 5; do (setsid sh -c 'trap \"\" TERM; while :; do sleep 0.01; done' &) ; done; echo left"
-    one = replica(command=bomb)
+    stubborn = """setsid sh -c 'trap "" TERM; while :; do sleep 0.01; done' &"""
+    one = replica(command=f"for i in 1 2 3 4 5; do ({stubborn}); done; echo left")
 
     ended = one.run()
 
@@ -182,7 +182,7 @@ def test_memory_over_the_limit_ends_the_program_with_a_clear_sentence(replica):
 
 
 def test_metrics_arrive_while_the_program_runs(replica, service):
-    program = "import footplate as fp, time; fp.report(step=1, loss=0.5); fp.report(step=2, loss=0.25); time.sleep(3)"
+    program = "import footplate as fp, time; fp.report(step=1, loss=0.5); fp.report(step=2); time.sleep(3)"
     one = replica(command=["python", "-c", program])
     keeper = one.keep()
 
@@ -195,7 +195,9 @@ def test_metrics_arrive_while_the_program_runs(replica, service):
 
 
 def test_fifty_megabytes_arrive_whole(replica):
-    one = replica(command=["python", "-c", "import sys\nfor i in range(50): sys.stdout.write('x' * (1 << 20))"])
+    one = replica(
+        command=["python", "-c", "import sys\nfor i in range(50): sys.stdout.write('x' * (1 << 20))"]
+    )
 
     ended = one.run()
 

@@ -245,7 +245,9 @@ def index(tmp_path):
         archive.writestr("tinypkg.py", "WHERE = 'overlay'\n")
         archive.writestr(f"{meta}/METADATA", "Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n")
         archive.writestr(f"{meta}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{meta}/RECORD", f"tinypkg.py,,\n{meta}/METADATA,,\n{meta}/WHEEL,,\n{meta}/RECORD,,\n")
+        archive.writestr(
+            f"{meta}/RECORD", f"tinypkg.py,,\n{meta}/METADATA,,\n{meta}/WHEEL,,\n{meta}/RECORD,,\n"
+        )
     (folder / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
     return {"index_url": f"file://{tmp_path}/simple"}
 
@@ -310,7 +312,9 @@ def test_volumes_are_where_the_code_expects_them(replica, tmp_path):
         {"host": str(data), "path": "data/in", "name": "train-data"},
         {"host": str(data), "path": str(absolute), "name": "scratch"},
     ]
-    one = replica(mounts=mounts, command=f"cat data/in/a.csv $FOOTPLATE_DATA_TRAIN_DATA/a.csv {absolute}/a.csv")
+    one = replica(
+        mounts=mounts, command=f"cat data/in/a.csv $FOOTPLATE_DATA_TRAIN_DATA/a.csv {absolute}/a.csv"
+    )
 
     one.run()
 

@@ -10,8 +10,14 @@ import importlib.util
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from typing import Any, Optional
 
-def _real_footplate():
+
+def _real_footplate() -> Optional[ModuleSpec]:
     """The spec of another ``footplate`` on the path, if there is one."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = sys.path[:]
@@ -31,7 +37,8 @@ _spec = _real_footplate()
 if _spec is not None:
     _module = importlib.util.module_from_spec(_spec)
     sys.modules["footplate"] = _module
-    _spec.loader.exec_module(_module)
+    if _spec.loader is not None:
+        _spec.loader.exec_module(_module)
 else:
     import json
     import math
@@ -42,10 +49,9 @@ else:
 
     __all__ = ["checkpoint", "output", "report", "resume", "stopping"]
 
-    _asked_to_stop = False
-    _listening = False
+    _asked_to_stop = threading.Event()
 
-    def report(step=None, **values):
+    def report(step: Optional[float] = None, **values: Any) -> None:
         """Tell how training goes: ``report(step=10, loss=0.3)``.
 
         Parameters
@@ -77,15 +83,15 @@ else:
         finally:
             os.close(descriptor)
 
-    def checkpoint():
+    def checkpoint() -> Path:
         """The folder for checkpoints. It survives restarts and attempts."""
         return _folder("FOOTPLATE_CHECKPOINT", "checkpoints")
 
-    def output():
+    def output() -> Path:
         """The folder whose files come back."""
         return _folder("FOOTPLATE_OUTPUT", "output")
 
-    def resume():
+    def resume() -> Optional[Path]:
         """The newest entry of the checkpoint folder, or None: then training starts anew.
 
         Names that begin with a dot or end in ``.tmp`` are files being written and do not count.
@@ -97,29 +103,23 @@ else:
         ]
         return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
-    def stopping():
+    def stopping() -> bool:
         """Whether this process was asked to stop: write a checkpoint and end.
 
         The first call makes SIGTERM set this answer instead of ending the process; call it from the main
         thread before training begins, then after every step.
         """
-        global _listening
-        if not _listening and threading.current_thread() is threading.main_thread():
-            _listening = True
-            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, _remember)
-        return _asked_to_stop
+        free = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        if free and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda number, frame: _asked_to_stop.set())
+        return _asked_to_stop.is_set()
 
-    def _remember(number, frame):
-        global _asked_to_stop
-        _asked_to_stop = True
-
-    def _folder(variable, by_hand):
+    def _folder(variable: str, by_hand: str) -> Path:
         folder = Path(os.environ.get(variable) or by_hand)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _number(name, value):
+    def _number(name: str, value: Any) -> float:
         try:
             return float(value)
         except (TypeError, ValueError):
