@@ -101,9 +101,9 @@ class Client:
                 break
         return found
 
-    def job(self, job: str) -> JobView:
+    def job(self, job: str, patience: float | None = None) -> JobView:
         """Everything about one job."""
-        return self._get(JobView, f"jobs/{_segment(job)}")
+        return self._get(JobView, f"jobs/{_segment(job)}", patience)
 
     def why(self, job: str) -> Why:
         """Why it waits, runs as it does, or ended as it did."""
@@ -224,17 +224,12 @@ class Client:
         """Remove a secret."""
         self.transport.call("DELETE", f"secrets/{_segment(name)}", params={"group": group}, repeat=False)
 
-    def volumes(self) -> list[dict[str, Any]]:
-        """Volumes that one's jobs may mount."""
-        found: list[dict[str, Any]] = self.transport.call("GET", "volumes").json()
-        return found
-
     def close(self) -> None:
         """Close the connection."""
         self.transport.close()
 
-    def _get(self, model: type[_Model], path: str) -> _Model:
-        return _read(model, self.transport.call("GET", path).content)
+    def _get(self, model: type[_Model], path: str, patience: float | None = None) -> _Model:
+        return _read(model, self.transport.call("GET", path, patience=patience).content)
 
     def _post_job(self, job: str, verb: str, *, repeat: bool = False) -> JobView:
         return _read(

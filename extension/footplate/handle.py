@@ -6,8 +6,9 @@ A handle holds nothing but the job's id and what was last seen of it; a lost one
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,22 @@ from footplate_spec import (
     JobState,
     JobSummary,
     JobView,
-    MetricPoint,
     Why,
 )
 from footplate_spec.units import parse_seconds
 
+from .answers import Metrics, Sentence
+from .card import card
 from .client import Client
 from .downloads import download_tree
+from .editing import changed_fields, new_limit
 from .errors import FootplateError, JobCancelledError, JobFailedError, RefusedError, RemoteError
 from .interpreter import check_pickles_open_here
 from .values import check_trust, decode
 from .watching import Screen, TextScreen, watch
 from .wording import duration, state_word
 
-__all__ = ["Job", "Metrics"]
+__all__ = ["Job"]
 
 
 class Job:
@@ -92,6 +95,12 @@ class Job:
         if self._seen.state not in JOB_FINAL:
             self._seen = self._client.job(self.id)
         return self._seen
+
+    def _glance(self) -> None:
+        """Refresh for showing: what was last seen will do where nobody answers at once."""
+        if self._seen.state not in JOB_FINAL:
+            with contextlib.suppress(FootplateError):
+                self._seen = self._client.job(self.id, patience=0.5)
 
     def view(self) -> JobView:
         """Everything about it: spec, attempts, replicas."""
@@ -237,7 +246,7 @@ class Job:
 
     def why(self) -> Why:
         """Why it waits, runs as it does, or ended as it did."""
-        return _Sentence.model_validate(self._client.why(self.id).model_dump())
+        return Sentence.model_validate(self._client.why(self.id).model_dump())
 
     def metrics(self) -> Metrics:
         """The points that it reported, in order."""
@@ -271,8 +280,6 @@ class Job:
             ``priority``, ``time``, ``env``, ``exclude``, ``nodes_with``, ``max_restarts``, ``grace``,
             ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
         """
-        from .editing import changed_fields
-
         self._seen = self._client.edit(self.id, changed_fields(self.view().spec, changes))
         return self
 
@@ -284,8 +291,6 @@ class Job:
         time
             The whole limit from its start, ``"4h"``; ``"+30m"`` adds to the present one.
         """
-        from .editing import new_limit
-
         self._seen = self._client.edit(self.id, {"time_limit": new_limit(time, self.view().time_limit)})
         return self
 
@@ -316,11 +321,10 @@ class Job:
         return text + ">"
 
     def _repr_html_(self) -> str:
-        from .card import card
-
         return card(self._seen, self.notes)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        self._glance()
         bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": self._repr_html_()}
         if self._view is None:
             from .widget import view_of
@@ -333,50 +337,6 @@ class Job:
                 "model_id": self._view.model_id,
             }
         return bundle
-
-
-class _Sentence(Why):
-    """A `Why` that shows its sentence."""
-
-    def __repr__(self) -> str:
-        return self.sentence
-
-    __str__ = __repr__
-
-
-class Metrics(list[MetricPoint]):
-    """Points in order."""
-
-    def __init__(self, points: Sequence[MetricPoint]) -> None:
-        super().__init__(points)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the values, in the order of their first appearance."""
-        return list(dict.fromkeys(name for point in self for name in point.values))
-
-    def last(self) -> Mapping[str, float]:
-        """The newest value of each."""
-        return {name: value for point in self for name, value in point.values.items()}
-
-    def to_pandas(self) -> Any:
-        """A row for each point.
-
-        Raises
-        ------
-        FootplateError
-            If pandas is not installed here.
-        """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise FootplateError("metrics as a frame need pandas: pip install pandas") from None
-        rows = [{**point.model_dump(exclude={"values"}), **point.values} for point in self]
-        return pd.DataFrame(rows)
-
-    def __repr__(self) -> str:
-        last = " ".join(f"{name}={value:g}" for name, value in self.last().items())
-        return f"<{len(self)} points{': ' + last if last else ''}>"
 
 
 def _failure(job: str, seen: JobSummary, result: JobResult) -> str:

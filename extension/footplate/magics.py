@@ -75,7 +75,11 @@ class FootplateMagics(Magics):
         told = launch.say()
         if told:
             sys.stdout.write(told)
-        job = launch.send()
+        try:
+            job = launch.send()
+        except KeyboardInterrupt:
+            sys.stdout.write("interrupted while it was being sent; %jobs shows whether it was queued\n")
+            raise
         self._names[flags.as_name] = job
         if flags.detach:
             display(job)  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from getpass import getpass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -155,8 +156,10 @@ class Secrets:
         """Names, groups and when each was stored."""
         return client().secrets()
 
-    def set(self, name: str, value: str, group: str | None = None) -> None:
-        """Store one, for oneself or for a group."""
+    def set(self, name: str, value: str | None = None, group: str | None = None) -> None:
+        """Store one, for oneself or for a group; without a value, it is asked for and stays out of the notebook."""
+        if value is None:
+            value = getpass(f"value of {name}: ")
         client().put_secret(name, value, group)
 
     def delete(self, name: str, group: str | None = None) -> None:

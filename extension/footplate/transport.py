@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,6 @@ from .errors import NotFoundError, RefusedError, UnreachableError
 from .profile import Profile
 
 __all__ = ["Backoff", "Transport", "client_options", "refusal"]
-
-Content = bytes | Iterable[bytes]
 
 # What a proxy answers while the service behind it starts again.
 _AWAY = frozenset({502, 503, 504})
@@ -95,10 +93,11 @@ class Transport:
         *,
         repeat: bool = True,
         json: Any = None,
-        content: Content | None = None,
+        content: bytes | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset(),
+        patience: float | None = None,
     ) -> httpx.Response:
         """One request and its whole answer.
 
@@ -108,6 +107,8 @@ class Transport:
             Whether saying it twice does no harm.
         accept
             Statuses beside success that the caller understands.
+        patience
+            Seconds, where it is not the transport's.
 
         Raises
         ------
@@ -120,7 +121,7 @@ class Transport:
         request = self._http.build_request(
             method, path, json=json, content=content, params=given, headers=dict(headers or {})
         )
-        backoff = Backoff(self.patience)
+        backoff = Backoff(self.patience if patience is None else patience)
         while True:
             try:
                 response = self._http.send(request)
@@ -190,8 +191,6 @@ def refusal(response: httpx.Response, url: str) -> RefusedError:
         body = response.json()
         message, code = str(body["error"]), str(body.get("code", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        if status == 404 and "json" in response.headers.get("content-type", ""):
-            return NotFoundError("there is no such thing here", "not_found", status)
         message, code = f"{url} answered {status} and is not Footplate, or its proxy is in trouble", "foreign"
     if status == 401:
         message += "; the token may have expired: a new dev machine or 'footplate up' makes another"

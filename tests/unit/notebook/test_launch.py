@@ -191,3 +191,38 @@ def test_a_cell_may_await_at_its_top_and_its_outputs_may_be_made_in_any_way(here
         "a, (b, *out) = thing",
     ):
         assert cell_job(cell, {}, ["out"], Code(), Options()).spec.source.function.outputs == ["out"]
+
+
+def test_a_handle_that_is_shown_is_up_to_date_and_shows_what_it_knows_where_nobody_answers(client, service):
+    service.hold = {"sentence": "held"}
+    job = fp.submit(["true"], workspace=None)
+    service.change(service.jobs[job.id], state="running")
+
+    assert "running" in job._repr_mimebundle_()["text/plain"]
+    service.change(service.jobs[job.id], state="succeeded")
+    service.failing, service.failures = "jobs", [503] * 100
+    assert "running" in job._repr_mimebundle_()["text/plain"]
+
+
+def test_metrics_are_points_with_names(client, service):
+    job = fp.submit(["true"], workspace=None).wait(20)
+    service.jobs[job.id].points = [
+        {"time": 1.0, "step": 1, "values": {"loss": 0.5}},
+        {"time": 2.0, "step": 2, "values": {"loss": 0.25, "accuracy": 0.75}},
+    ]
+
+    metrics = job.metrics()
+
+    assert metrics.names == ["loss", "accuracy"]
+    assert repr(metrics) == "<2 points: loss=0.25 accuracy=0.75>"
+    assert repr(job.why()) == f"{job.id} is succeeded"
+    assert job.events()[0].kind == "job.submitted"
+
+
+def test_a_secret_may_be_asked_for_so_that_it_stays_out_of_the_notebook(client, service, monkeypatch):
+    monkeypatch.setattr("footplate.session.getpass", lambda prompt: f"typed at {prompt}")
+
+    fp.secrets.set("wandb-key")
+
+    assert service.secrets == {"wandb-key": "typed at value of wandb-key: "}
+    assert repr(fp.secrets) == "secrets: wandb-key"

@@ -224,3 +224,10 @@ def test_the_platform_being_gone_is_one_sentence(k):
     k.run("os.environ['FOOTPLATE_URL'] = url")
 
     assert ran.error.startswith("NotConfiguredError: no platform found: start one with 'footplate up'")
+
+
+def test_help_lists_the_options(k):
+    ran = k.run("%train --help")
+
+    assert "--gpus" in ran.stdout
+    assert not ran.error + ran.stderr
