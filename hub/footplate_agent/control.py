@@ -52,6 +52,7 @@ class Control:
         self._due = float("inf")
         self._told = False
         self._closed = False
+        self._asking = False
         self.wanted: Dict[str, Any] = {}
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
@@ -120,21 +121,37 @@ class Control:
         with self._changed:
             report, state = dict(self._report), self._report["state"]
             self._due = time.monotonic() + _HEARTBEAT
-            self._told = True
-            self._changed.notify_all()
         if state == "running":
             report["usage"] = self._usage()
         if metrics:
             report["metrics"] = metrics
-        self._take(self._api.report(report))
-
-    def _take(self, wanted: Dict[str, Any]) -> None:
-        if "tag" not in wanted:
-            return
+        wanted = self._api.report(report)
         with self._changed:
-            self.wanted = wanted
+            self._told = True
+            # While a request is held open, what is wanted stays what it was asked with: it answers at once
+            # if the service wants anything else, and an older answer must not hide that.
+            news = "tag" in wanted and not self._asking
+            if news:
+                self.wanted = wanted
             self._changed.notify_all()
-        self._heard(wanted)
+        if news:
+            self._heard(wanted)
+
+    def _ask(self, wait: float) -> None:
+        with self._changed:
+            tag = str(self.wanted.get("tag", ""))
+            self._asking = True
+        wanted: Dict[str, Any] = {}
+        try:
+            wanted = self._wishes.desired(tag, wait)
+        finally:
+            with self._changed:
+                self._asking = False
+                if "tag" in wanted:
+                    self.wanted = wanted
+                self._changed.notify_all()
+        if "tag" in wanted:
+            self._heard(wanted)
 
     def _run(self) -> None:
         try:
@@ -157,7 +174,6 @@ class Control:
                     if self._due <= time.monotonic() and not self._closed:
                         self._post([])
             else:
-                # Whole seconds are enough, and a wish that is there already is answered at once.
-                self._take(self._wishes.desired(str(self.wanted.get("tag", "")), max(0.1, round(left, 1))))
+                self._ask(max(0.1, round(left, 1)))
         except Refused:
             time.sleep(_REFUSED_PAUSE)  # it has its reasons, and they may pass; the main flow goes on
