@@ -157,7 +157,7 @@ class Secrets:
         return client().secrets()
 
     def set(self, name: str, value: str | None = None, group: str | None = None) -> None:
-        """Store one, for oneself or a group; without a value it is asked for and stays out of the notebook."""
+        """Store one, for oneself or a group; a value that is not given is asked for."""
         if value is None:
             value = getpass(f"value of {name}: ")
         client().put_secret(name, value, group)
