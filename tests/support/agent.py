@@ -303,12 +303,16 @@ class Replica:
         }
         self._keepers: list[subprocess.Popen[bytes]] = []
 
+    def write(self) -> None:
+        """Write start.json."""
+        (self.path / "start.json").write_text(json.dumps(self.start))
+        (self.path / "start.json").chmod(0o600)
+
     def keep(self) -> subprocess.Popen[bytes]:
         """Start a keeper; the folder is made at first."""
         if not self.path.exists():
             self.path.mkdir(mode=0o700, parents=True)
-            (self.path / "start.json").write_text(json.dumps(self.start))
-            (self.path / "start.json").chmod(0o600)
+            self.write()
         keeper = subprocess.Popen(
             [sys.executable, "-m", "footplate_agent", "keeper", str(self.path)], start_new_session=True
         )
