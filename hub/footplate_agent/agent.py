@@ -27,10 +27,10 @@ from .channel import Channel, ChannelClosed
 from .control import Control
 from .diagnose import diagnose
 from .failure import PreparationFailed, Stopped
-from .folder import ExitRecord, ReplicaFolder
+from .folder import ExitRecord, ReplicaFolder, jot
 from .outputs import Left, collect
 from .prepare import Plan, prepare
-from .ship import Changes, LogShipper, MetricReader, append_note, read_tail
+from .ship import Changes, LogShipper, MetricReader, append_notes, read_tail
 from .supplies import Supplies
 
 __all__ = ["serve", "warm"]
@@ -40,6 +40,7 @@ _METRICS_PAUSE = 0.5
 _LOOK_EVERY = 1.0  # against a watch that was missed
 _LOOK_WITHOUT_WATCH = 0.05
 _DEAD_GRACE = 5.0
+_NO_ROOM = 1 << 20
 
 
 def warm() -> None:
@@ -137,7 +138,7 @@ class _Agent:
         except (DeadToken, Interrupted, ChannelClosed):
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours is told, not repeated for ever
-            traceback.print_exc()
+            jot(traceback.format_exc())
             problem = _fault(execution, error)
         if problem is not None:
             problem.ran, problem.ended = False, time.time()
@@ -235,7 +236,7 @@ class _Agent:
         try:
             return logs.ship()
         except Refused as refused:
-            sys.stderr.write(f"log: {refused}\n")  # the file keeps it; it is tried again
+            jot(f"log: {refused}")  # the file keeps it; it is tried again
             return False
 
     def _tell_metrics(self, execution: int, metrics: MetricReader) -> bool:
@@ -244,7 +245,7 @@ class _Agent:
             try:
                 self._control.metrics(points)
             except Refused as refused:
-                sys.stderr.write(f"metrics: {refused}\n")
+                jot(f"metrics: {refused}")
             self._folder.write_notes(
                 {**self._folder.read_notes(), "metrics": {str(execution): metrics.offset}}
             )
@@ -266,16 +267,22 @@ class _Agent:
             while logs.ship():
                 pass
             left = collect(self._folder, self._api) if record.ran and not record.lost else left
-            append_note(self._folder.log(record.execution), left.notes)
+            append_notes(self._folder.log(record.execution), left.notes)
             while logs.ship():
                 pass
         except Refused as refused:
             code = "DiskFull" if refused.status == 507 else "PlatformFault"
             problem = (code, f"The service did not take what the job left behind: {refused}")
         except OSError as error:
-            traceback.print_exc()
+            jot(traceback.format_exc())
             problem = ("PlatformFault", f"What the job left behind could not be read: {error}")
-        cause = diagnose(record, read_tail(self._folder.log(record.execution)), self._start, left.error)
+        cause = diagnose(
+            record,
+            read_tail(self._folder.log(record.execution)),
+            self._start,
+            error=left.error,
+            disk_full=_room(self._folder.path) < _NO_ROOM,
+        )
         if cause is None and problem is not None and record.stopped is None:
             cause = {
                 "code": problem[0],
@@ -360,6 +367,12 @@ def _watching(selector: selectors.BaseSelector, descriptor: Optional[int]) -> It
         yield
     finally:
         selector.unregister(descriptor)
+
+
+def _room(path: str) -> int:
+    """Bytes that this user may still write there."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _surroundings() -> Dict[str, Any]:

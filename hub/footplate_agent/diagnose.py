@@ -28,7 +28,12 @@ _QUOTED = 300
 
 
 def diagnose(
-    record: ExitRecord, log_tail: str, start: Mapping[str, Any], error: Optional[str] = None
+    record: ExitRecord,
+    log_tail: str,
+    start: Mapping[str, Any],
+    *,
+    error: Optional[str] = None,
+    disk_full: bool = False,
 ) -> Optional[Dict[str, Any]]:
     """The cause as ``footplate_spec.Cause``, or None where nothing is wrong.
 
@@ -42,8 +47,12 @@ def diagnose(
         ``start.json``, for whose replica it is.
     error
         What the runner of a cell or function says went wrong.
+    disk_full
+        Whether the disk that the log is on has no room: then the program could not say so itself.
     """
     found = _first_cause(record, log_tail, error)
+    if found is not None and found[0] == "UserError" and disk_full:
+        found = "DiskFull", f"The machine's disk for logs and working files is full. {found[1]}"
     if found is None:
         return None
     code, message = found

@@ -13,7 +13,7 @@ import time
 from typing import Iterable, List, Optional
 
 from . import processes
-from .folder import ExitRecord
+from .folder import ExitRecord, jot
 from .spawn import Program, spawn
 from .watch import LogLimit, memory_excess, oom_count
 
@@ -119,7 +119,7 @@ class Execution:
         return False
 
     def _watch(self, spare: Iterable[int]) -> None:
-        self._log.enforce()
+        self._enforce_log_limit()
         if self._memory is None or self.record.oom:
             return
         tree = processes.descendants(os.getpid(), spare)
@@ -132,6 +132,12 @@ class Execution:
             )
             self._signal_group(signal.SIGKILL)
             processes.kill(tree)
+
+    def _enforce_log_limit(self) -> None:
+        try:
+            self._log.enforce()
+        except OSError as error:
+            jot(f"log limit: {error}")  # a full disk; it is tried again at the next look
 
     def _leftovers_gone(self, now: float, spare: Iterable[int]) -> bool:
         left = _alive(spare)
@@ -152,7 +158,7 @@ class Execution:
             if left:
                 self._kill_at = time.monotonic() + _SWEEP_PATIENCE
         if not left:
-            self._log.enforce()
+            self._enforce_log_limit()
         return not left
 
     def _find_oom(self) -> None:

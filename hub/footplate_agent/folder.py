@@ -13,16 +13,18 @@ import fcntl
 import json
 import os
 import re
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-__all__ = ["MARK", "ExitRecord", "ReplicaFolder", "parse_directory", "write_atomic"]
+__all__ = ["MARK", "ExitRecord", "ReplicaFolder", "jot", "parse_directory", "write_atomic"]
 
 MARK = "FOOTPLATE_REPLICA_DIR"
 _DIRECTORY = re.compile(
     r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?/[a-z0-9](?:[a-z0-9-]{0,50}[a-z0-9])?-[0-9]{1,6}"
 )
+_RESERVE = 64 * 1024
 # Somebody who only looks whether the lock is free holds it for microseconds.
 _LOCK_TRIES = 10
 _LOCK_PAUSE = 0.01
@@ -33,6 +35,13 @@ def parse_directory(name: object) -> str:
     if not isinstance(name, str) or _DIRECTORY.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a replica's folder; it reads <attempt>/<role>-<index>")
     return name
+
+
+def jot(text: str) -> None:
+    """A line for ``agent.log``. On a full disk it is lost: a note must not end who makes it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text.rstrip()}\n")
+        sys.stderr.flush()
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600, sync: bool = True) -> None:
@@ -242,8 +251,20 @@ class ReplicaFolder:
         return notes if isinstance(notes, dict) else {}
 
     def write_notes(self, notes: Dict[str, Any]) -> None:
-        """Replace the agent's notes."""
-        write_atomic(self.file("agent.json"), json.dumps(notes).encode(), sync=False)
+        """Replace the agent's notes, if the disk takes them."""
+        try:
+            write_atomic(self.file("agent.json"), json.dumps(notes).encode(), sync=False)
+        except OSError as error:
+            jot(f"agent.json: {error}")
+
+    def reserve(self) -> None:
+        """Keep room on the disk, so that an end can be recorded even where a program filled it."""
+        with open(self.file("reserve"), "wb") as file, contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, _RESERVE)
+
+    def use_reserve(self) -> None:
+        """Give the room back."""
+        _forget(self.file("reserve"))
 
     def _started_path(self, execution: int) -> str:
         return self.file(f"started-{execution}")

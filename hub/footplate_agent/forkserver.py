@@ -25,7 +25,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Set
 
 from . import keeper, processes
 from .channel import Channel, ChannelClosed
-from .folder import ReplicaFolder, parse_directory, write_atomic
+from .folder import ReplicaFolder, jot, parse_directory, write_atomic
 
 __all__ = ["ForkServer", "main"]
 
@@ -212,9 +212,8 @@ class ForkServer:
             os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
             code = keeper.keep(path)
         except BaseException:  # noqa: BLE001 - a child of a fork must not go on as its parent
-            traceback.print_exc()
+            jot(traceback.format_exc())
         finally:
-            sys.stderr.flush()
             os._exit(code)
 
     # Watching

@@ -13,7 +13,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 import traceback
 from typing import Any, Dict, List, NoReturn, Optional
@@ -21,7 +20,7 @@ from typing import Any, Dict, List, NoReturn, Optional
 from . import processes
 from .channel import Channel, ChannelClosed
 from .execution import Execution
-from .folder import ExitRecord, ReplicaFolder, write_atomic
+from .folder import ExitRecord, ReplicaFolder, jot, write_atomic
 from .spawn import Program, SpawnError
 from .watch import cgroup_paths
 
@@ -167,9 +166,8 @@ class _Keeper:
 
             code = serve(self._folder, Channel(connection))
         except BaseException:  # noqa: BLE001 - the keeper starts the agent again; this says why it had to
-            traceback.print_exc()
+            jot(traceback.format_exc())
         finally:
-            sys.stderr.flush()
             os._exit(code)
 
     def _listen(self) -> None:
@@ -236,6 +234,7 @@ class _Keeper:
         try:
             if not self._folder.mark_started(number, now):
                 return
+            self._folder.reserve()
         except OSError as error:
             self._write(
                 ExitRecord(
@@ -304,7 +303,8 @@ class _Keeper:
             try:
                 self._folder.write_exit(record)
             except OSError as error:
-                sys.stderr.write(f"exit record {record.execution}: {error}\n")
+                jot(f"exit record {record.execution}: {error}")
+                self._folder.use_reserve()
                 self._unwritten.append(record)
                 self._write_due = time.monotonic() + _WRITE_AGAIN
             else:

@@ -149,7 +149,7 @@ def _point(line: bytes) -> Optional[Dict[str, Any]]:
         return None
 
 
-def append_note(path: str, lines: List[str]) -> None:
+def append_notes(path: str, lines: List[str]) -> None:
     """Add lines of ours to a log whose program has ended."""
     if lines:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

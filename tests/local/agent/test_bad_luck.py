@@ -97,6 +97,20 @@ def test_a_process_that_hides_from_its_group_dies_with_a_killed_keeper(replica, 
     assert one.processes() == []
 
 
+def test_a_chain_of_processes_that_fork_and_end_is_swept(replica):
+    chain = """
+import os
+if os.fork(): os._exit(0)
+while not os.fork(): os.setsid()
+"""
+    one = replica(command=["python", "-c", chain])
+
+    ended = one.run()
+
+    assert ended["exit_code"] == 0
+    assert one.processes() == []
+
+
 def test_a_keeper_ignores_signals_meant_for_sessions(replica, service):
     one = replica(command="echo up; sleep 1; echo done")
     keeper = one.keep()
