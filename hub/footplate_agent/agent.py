@@ -41,6 +41,7 @@ _LOOK_EVERY = 1.0  # against a watch that was missed
 _LOOK_WITHOUT_WATCH = 0.05
 _DEAD_GRACE = 5.0
 _NO_ROOM = 1 << 20
+_LOOPBACK = "127.0.0.1"
 
 
 def warm() -> None:
@@ -148,16 +149,11 @@ class _Agent:
         """Wait for the gang: hold a port that rank 0's may become, until the rendezvous is known."""
         if not self._start.get("gang"):
             return None, {}
-        address = str(self._start.get("address") or "127.0.0.1")
         notes = self._folder.read_notes()
-        port = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            # The port that an agent before this one may have told.
-            port.bind((address, int(notes.get("port", {}).get(str(execution), 0))))
-        except OSError:
-            port.bind((address, 0))
-        number = int(port.getsockname()[1])
+        # The port that an agent before this one may have told.
+        told = int(notes.get("port", {}).get(str(execution), 0))
+        port = _hold_port(str(self._start.get("address") or _LOOPBACK), told)
+        address, number = port.getsockname()[:2]
         self._folder.write_notes({**notes, "port": {str(execution): number}})
         self._control.ready(address, number)
         wanted = self._control.wait(
@@ -367,6 +363,25 @@ def _watching(selector: selectors.BaseSelector, descriptor: Optional[int]) -> It
         yield
     finally:
         selector.unregister(descriptor)
+
+
+def _hold_port(address: str, wanted: int) -> socket.socket:
+    """Bind a free port, ``wanted`` if it is; on loopback where the address is not this machine's own.
+
+    A machine may be declared as several nodes, with addresses that exist on paper only.
+    """
+    for place, number in ((address, wanted), (address, 0), (_LOOPBACK, wanted)):
+        port = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET, socket.SOCK_STREAM)
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            port.bind((place, number))
+        except OSError:
+            port.close()
+        else:
+            return port
+    port = socket.socket()
+    port.bind((_LOOPBACK, 0))
+    return port
 
 
 def _room(path: str) -> int:

@@ -148,6 +148,11 @@ class ReplicaFolder:
             raise ValueError("start.json holds no object")  # noqa: TRY004 - a file, not an argument
         return start
 
+    def sync_start(self) -> None:
+        """Put ``start.json`` on the disk: what started must be able to say what it was."""
+        with open(self.file("start.json"), "rb") as file:
+            os.fsync(file.fileno())
+
     def take_lock(self) -> bool:
         """Become this folder's keeper, unless it has one. Held until this process ends."""
         descriptor = os.open(self.file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

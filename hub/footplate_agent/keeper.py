@@ -232,6 +232,7 @@ class _Keeper:
         if self._execution is not None:
             return
         try:
+            self._folder.sync_start()
             if not self._folder.mark_started(number, now):
                 return
             self._folder.reserve()

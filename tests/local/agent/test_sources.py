@@ -384,6 +384,17 @@ def test_a_job_without_footplate_gets_the_stand_in_and_a_real_one_wins(replica, 
 # Gangs
 
 
+def test_a_node_whose_address_is_not_of_this_machine_meets_on_loopback(replica, service):
+    one = replica(gang=True, replicas=2, address="203.0.113.7", command="echo $MASTER_ADDR")
+    keeper = one.keep()
+
+    ready = eventually(lambda: [r for r in service.reports.get(one.token, []) if r["state"] == "ready"])
+    service.want(one.token, env={"MASTER_ADDR": ready[0]["address"]})
+
+    assert keeper.wait(20) == 0
+    assert one.log == "127.0.0.1\n"
+
+
 def test_a_gang_of_three_starts_together_with_its_rendezvous(replica, service):
     show = "echo $RANK/$WORLD_SIZE at $MASTER_ADDR:$MASTER_PORT"
     gang = [replica(index=i, gang=True, replicas=3, command=show) for i in range(3)]
