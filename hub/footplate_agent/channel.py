@@ -12,6 +12,7 @@ __all__ = ["Channel", "ChannelClosed"]
 
 _CHUNK = 65536
 _LONGEST_LINE = 16 * 2**20
+_MOST_UNSENT = 64 * 2**20
 
 
 class ChannelClosed(Exception):  # noqa: N818 - it tells of an end, not of an error
@@ -34,6 +35,7 @@ class Channel:
         self.connection = connection
         self._patience = patience
         self._received = b""
+        self._unsent = bytearray()
         self._sending = threading.Lock()
 
     def fileno(self) -> int:
@@ -58,6 +60,30 @@ class Channel:
                         raise ChannelClosed("the other side does not read") from None
                 except OSError as error:
                     raise ChannelClosed(str(error)) from None
+
+    def post(self, message: Dict[str, Any]) -> bool:
+        """Send one object without ever waiting; False if some of it is left for `flush`.
+
+        Raises
+        ------
+        ChannelClosed
+            If the other side is gone, or has read nothing of a great deal.
+        """
+        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        if len(self._unsent) > _MOST_UNSENT:
+            raise ChannelClosed("the other side does not read")
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what is left of what was posted; True once nothing is."""
+        try:
+            while self._unsent:
+                del self._unsent[: self.connection.send(self._unsent, socket.MSG_NOSIGNAL)]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ChannelClosed(str(error)) from None
+        return True
 
     def receive(self) -> List[Dict[str, Any]]:
         """The whole objects that have arrived; call it when the socket is readable.

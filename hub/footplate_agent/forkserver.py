@@ -95,8 +95,8 @@ class ForkServer:
         _warm()
         try:
             while self._serving and (self._clients or time.monotonic() < self._idle_since + _IDLE):
-                for key, _ in self._selector.select(_LOOK_EVERY):
-                    key.data()
+                for key, events in self._selector.select(_LOOK_EVERY):
+                    key.data(events)
                 if time.monotonic() >= self._look_at:
                     self._look_at = time.monotonic() + _LOOK_EVERY
                     self._look()
@@ -122,7 +122,7 @@ class ForkServer:
         except FileNotFoundError:
             pass
 
-    def _accept(self) -> None:
+    def _accept(self, _: int) -> None:
         connection, _ = self._listener.accept()
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] not in self._uids:
@@ -130,16 +130,21 @@ class ForkServer:
             return
         client = Channel(connection)
         self._clients.add(client)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._read(client))
+        self._selector.register(connection, selectors.EVENT_READ, self._talker(client))
 
-    def _read(self, client: Channel) -> None:
+    def _talk(self, client: Channel, events: int) -> None:
         try:
-            messages = client.receive()
+            if events & selectors.EVENT_WRITE and client.flush():
+                self._selector.modify(client.connection, selectors.EVENT_READ, self._talker(client))
+            messages = client.receive() if events & selectors.EVENT_READ else []
         except (ChannelClosed, ValueError):
             self._drop(client)
             return
         for message in messages:
             self._answer(client, message)
+
+    def _talker(self, client: Channel) -> Callable[[int], None]:
+        return lambda events: self._talk(client, events)
 
     def _drop(self, client: Channel) -> None:
         if client in self._clients:
@@ -149,8 +154,12 @@ class ForkServer:
             self._idle_since = time.monotonic()
 
     def _send(self, client: Channel, message: Dict[str, Any]) -> None:
+        if client not in self._clients:
+            return  # it hung up before its answer was there
         try:
-            client.send(message)
+            if not client.post(message):
+                both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                self._selector.modify(client.connection, both, self._talker(client))
         except ChannelClosed:
             self._drop(client)
 
@@ -218,7 +227,7 @@ class ForkServer:
 
     # Watching
 
-    def _woke(self) -> None:
+    def _woke(self, _: int) -> None:
         self._woken.recv(4096)
         self._reap()
 

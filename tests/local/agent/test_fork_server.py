@@ -198,6 +198,16 @@ def test_many_are_started_over_one_connection(fork_server, forked, service):
     assert all(service.exit(one.token)["exit_code"] == 0 for one in many)
 
 
+def test_a_service_that_does_not_read_for_a_while_is_not_cut_off(fork_server):
+    count = 2000
+
+    for _ in range(count):
+        fork_server.send(do="dance")
+    answers = [fork_server.receive() for _ in range(count)]
+
+    assert [answer["id"] for answer in answers] == list(range(1, count + 1))
+
+
 def test_end_ends_the_fork_server_only(fork_server, forked):
     one = forked(command="echo up; sleep 1; echo done")
     fork_server.ask(do="start", dir=one.name, start=one.start)
