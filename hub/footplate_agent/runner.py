@@ -229,9 +229,9 @@ def _write_value(name: str, value: Any, path: str) -> str:
             writer.write_table(table)
         return "arrow"
     try:
-        cloudpickle = _module("cloudpickle")
+        pickler = _pickler()
         with open(path, "wb") as file:
-            cloudpickle.dump(value, file)
+            pickler.dump(value, file)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - a value's own __reduce__ may raise anything
@@ -242,6 +242,14 @@ def _write_value(name: str, value: Any, path: str) -> str:
             "return what it is made from, or write it to $FOOTPLATE_OUTPUT"
         ) from None
     return "pickle"
+
+
+def _pickler() -> Any:
+    """The user's own cloudpickle, else the one that came with this file, else what Python has."""
+    try:
+        return _module("cloudpickle")
+    except ImportError:
+        return _module("pickle")
 
 
 def _as_table(value: Any) -> Any:
