@@ -38,6 +38,7 @@ def keep(path: str) -> int:
     if not folder.take_lock():
         return 0
     os.chdir("/")
+    processes.name_process("footplate-keep")
     _redirect(folder.file("agent.log"))
     return _Keeper(folder).run()
 
@@ -144,6 +145,7 @@ class _Keeper:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            ours.close()
             self._become_agent(theirs, parent)
         theirs.close()
         self._agent, self._agent_began = pid, now
@@ -158,6 +160,7 @@ class _Keeper:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             processes.die_with_parent(parent)
+            processes.name_process("footplate-agent")
             self._folder.drop_lock()
             self._selector.close()
             self._wake.close()

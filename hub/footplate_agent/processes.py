@@ -26,6 +26,7 @@ __all__ = [
     "identity",
     "kill",
     "marked",
+    "name_process",
     "oom_kills",
     "resident",
     "sharing",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -66,6 +68,11 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call above
         os._exit(1)
+
+
+def name_process(name: str) -> None:
+    """What ``ps -o comm`` and ``top`` show: a fork has its parent's command line."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def boot_id() -> str:
