@@ -81,7 +81,7 @@ class FakeEngine:
         keepers = self.keepers.setdefault(attempt.id, set())
         keepers |= {f"{replica.role}-{replica.index}" for replica in attempt.replicas}
 
-    async def delete(self, attempt: Attempt) -> None:
+    async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         self.deleted.append(attempt.id)
         for replica in attempt.replicas:
             keeper = f"{replica.role}-{replica.index}"

@@ -80,7 +80,8 @@ class Reconciler:
         if attempt is None or attempt.ended is not None:
             return
         rows = list(live.life.replicas.values())
-        await self._engines[attempt.cluster].delete(_attempt(live.life.job, live.spec, attempt, rows))
+        engine = self._engines[attempt.cluster]
+        await engine.delete(_attempt(live.life.job, live.spec, attempt, rows), patience=0.0)
 
         def decide(turn: Turn) -> None:
             if turn.attempt is None or turn.attempt.id != attempt.id:

@@ -101,8 +101,8 @@ class Engine(Protocol):
             If one cannot be started.
         """
 
-    async def delete(self, attempt: Attempt) -> None:
-        """End what is left of an attempt and remove its folders."""
+    async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
+        """Remove an attempt: what has not ended by itself after ``patience`` seconds is killed."""
 
     def observe(self) -> AsyncIterator[Observation]:
         """Everything that is there, then every change."""

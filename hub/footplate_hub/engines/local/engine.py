@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from footplate_hub.launcher.cgroups import Cgroups, find
 from footplate_hub.settings import ClusterSettings, Settings
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import CauseCode, Node
 
 from ..base import Attempt, EngineError, Observation, PlacedReplica
-from .cgroups import Cgroups, find
 from .forkserver import Refusal
 from .nodes import LocalNode, find_devices, local_nodes
 from .people import Home, Launched, OwnUser, People
@@ -28,7 +28,6 @@ from .start import compose, folder_of
 __all__ = ["LocalEngine"]
 
 log = logging.getLogger(__name__)
-_LEAVE = 10.0  # seconds that a keeper has to end after its replica was released
 _AT_ONCE = 64  # starts that wait for answers at one time
 
 
@@ -105,10 +104,12 @@ class LocalEngine:
             if isinstance(result, BaseException):
                 raise result
 
-    async def delete(self, attempt: Attempt) -> None:
+    async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Wait for its keepers, end those that do not end, and remove the folders."""
         home = await self._people.home(attempt.owner)
-        await asyncio.gather(*(self._remove(attempt, replica, home) for replica in attempt.replicas))
+        await asyncio.gather(
+            *(self._remove(attempt, replica, home, patience) for replica in attempt.replicas)
+        )
 
     async def _start(self, attempt: Attempt, replica: PlacedReplica, home: Home, checkpoint: Path) -> None:
         local = self._nodes.get(replica.node)
@@ -147,13 +148,13 @@ class LocalEngine:
                     code=CauseCode.DISK_FULL if full else CauseCode.PLATFORM_FAULT,
                 ) from error
 
-    async def _remove(self, attempt: Attempt, replica: PlacedReplica, home: Home) -> None:
+    async def _remove(self, attempt: Attempt, replica: PlacedReplica, home: Home, patience: float) -> None:
         folder = folder_of(attempt.id, replica.role, replica.index)
         if self._alive.get(folder, False) and folder in self._ends:
             try:
-                await asyncio.wait_for(self._ends[folder].wait(), _LEAVE)
+                await asyncio.wait_for(self._ends[folder].wait(), patience)
             except TimeoutError:
-                log.warning("%s does not end by itself; it is killed", folder)
+                log.info("%s has not ended by itself; it is killed", folder)
         try:
             await home.server.ask("remove", dir=folder)
         except Refusal:
