@@ -64,6 +64,12 @@ class Cgroups:
             with contextlib.suppress(OSError):
                 path.rmdir()
 
+    def tidy(self) -> None:
+        """Remove the folders themselves, where nothing is in them."""
+        for parent in self._parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
     def _paths(self, name: str) -> list[Path]:
         if _NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} is not a control group's name")

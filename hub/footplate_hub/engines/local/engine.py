@@ -77,6 +77,8 @@ class LocalEngine:
     async def stop(self) -> None:
         """Let go; keepers run on."""
         await self._people.stop()
+        if self._cgroups is not None:
+            self._cgroups.tidy()
 
     async def nodes(self) -> Sequence[Node]:
         """The machine, or the parts that it was declared to be."""
