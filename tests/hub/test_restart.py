@@ -28,8 +28,9 @@ def test_a_killed_kernel_and_a_killed_dev_machine_start_again(running: Home, per
 
 
 def test_what_a_terminal_left_running_ends_with_its_dev_machine(running: Home, person: Visitor) -> None:
-    sleeping = "import subprocess, sys; p = subprocess.Popen(['sleep', '3600'], start_new_session=True); print(p.pid)"
-    pid = int(person.start_kernel().run(sleeping).text)
+    kernel = person.start_kernel()
+    kernel.run("import subprocess; p = subprocess.Popen(['sleep', '3600'], start_new_session=True)")
+    pid = int(kernel.run("p.pid").text)
 
     running.down()
 
