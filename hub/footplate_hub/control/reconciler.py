@@ -16,7 +16,6 @@ from typing import Any
 from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobSpec
 
 from ..engines import Attempt, Engine, EngineError, Observation, PlacedReplica
-from ..store import StoreError
 from ..store.attempts import AttemptRecord, JobRecord, ReplicaRecord
 from .board import Board, LiveJob
 from .course import lose
@@ -151,8 +150,8 @@ class Reconciler:
                 engine = self._engines.get(cluster)
                 if engine is not None:
                     await engine.delete(attempt)
-                await self._recorder.removed(attempt.id)
-            except (EngineError, StoreError, OSError) as error:
+                self._recorder.removed(attempt.id)
+            except (EngineError, OSError) as error:
                 log.warning("%s cannot be removed yet: %s", attempt.id, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 60.0)

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..store import Database, Transaction, attempts, blobs
+from ..store import Database, StoreError, Transaction, attempts, blobs
 from ..store.attempts import Change
 
 __all__ = ["Recorder"]
 
+log = logging.getLogger(__name__)
 _LARGEST = 256
+_REMOVALS_EVERY = 0.5  # seconds
 
 
 @dataclass
 class _Waiting:
-    change: Change | None
-    removed: str | None
+    change: Change
     done: asyncio.Future[None]
 
 
@@ -31,7 +33,9 @@ class Recorder:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()  # None: removals are due
+        self._removed: list[str] = []
+        self._later: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -41,6 +45,9 @@ class Recorder:
     async def stop(self) -> None:
         """Finish what was accepted."""
         if self._task is not None:
+            if self._later is not None:
+                self._later.cancel()
+            self._waiting.put_nowait(None)
             await self._waiting.join()
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -55,16 +62,17 @@ class Recorder:
         StoreError
             If the database did not take it; nothing of it was kept.
         """
-        await self._put(change, None)
-
-    async def removed(self, attempt: str) -> None:
-        """Store that an engine holds nothing of an attempt any more."""
-        await self._put(None, attempt)
-
-    async def _put(self, change: Change | None, removed: str | None) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait(_Waiting(change, removed, done))
+        self._waiting.put_nowait(_Waiting(change, done))
         await asyncio.shield(done)
+
+    def removed(self, attempt: str) -> None:
+        """Store some time that an engine holds nothing of an attempt any more: nobody waits for that."""
+        if not self._removed:
+            self._later = asyncio.get_running_loop().call_later(
+                _REMOVALS_EVERY, self._waiting.put_nowait, None
+            )
+        self._removed.append(attempt)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -72,19 +80,20 @@ class Recorder:
             while len(group) < _LARGEST and not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
             try:
-                await self._write(group)
+                if changes := [waiting for waiting in group if waiting is not None]:
+                    await self._write(changes)
+                if None in group:
+                    await self._write_removed()
             finally:
                 for _ in group:
                     self._waiting.task_done()
 
     async def _write(self, group: Sequence[_Waiting]) -> None:
         async def unit(t: Transaction) -> None:
-            changes = [waiting.change for waiting in group if waiting.change is not None]
+            changes = [waiting.change for waiting in group]
             await attempts.save(t, changes)
             for change in changes:
                 await _refer(t, change)
-            if gone := [waiting.removed for waiting in group if waiting.removed is not None]:
-                await attempts.mark_removed(t, gone)
 
         try:
             await self._database.write(unit)
@@ -100,6 +109,17 @@ class Recorder:
         for waiting in group:
             if not waiting.done.done():
                 waiting.done.set_result(None)
+
+    async def _write_removed(self) -> None:
+        gone, self._removed = self._removed, []
+        if not gone:
+            return
+        try:
+            await self._database.write(lambda t: attempts.mark_removed(t, gone))
+        except StoreError as error:
+            log.warning("removals were not stored; they are repeated: %s", error)
+            for attempt in gone:
+                self.removed(attempt)
 
 
 async def _refer(t: Transaction, change: Change) -> None:
