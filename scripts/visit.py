@@ -269,7 +269,10 @@ def _take(ran: Ran, kind: str, content: dict[str, Any], on_text: Callable[[str],
         else:
             ran.outputs.append({"output_type": "stream", "name": content["name"], "text": content["text"]})
     elif kind in {"execute_result", "display_data"}:
-        ran.text += content["data"].get("text/plain", "")
+        plain = content["data"].get("text/plain", "")
+        ran.text += plain
+        if on_text is not None and plain:
+            on_text(f"{plain}\n")
         shown = {"output_type": kind, "data": content["data"], "metadata": content["metadata"]}
         if kind == "execute_result":
             shown["execution_count"] = content["execution_count"]

@@ -1,4 +1,4 @@
-"""One child of the supervisor, a small web server here: replaced when it ends, when it hangs, and at no loss."""
+"""One child of the supervisor, a small web server here: replaced when it ends and when it hangs."""
 
 from __future__ import annotations
 
