@@ -112,12 +112,13 @@ def _shells(go: Path) -> list[int]:
     return found
 
 
+_STAY = {"footplate-keep", "footplate-agent"[:15]}
+
+
 def _not_keepers(running: Home) -> dict[str, list[int]]:
     """Without keepers and agents, which are there to stay."""
     names = {
-        kind: [
-            pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() not in {"keeper", "agent"}
-        ]
+        kind: [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() not in _STAY]
         for kind, pids in running.processes().items()
     }
     return {kind: pids for kind, pids in names.items() if pids}

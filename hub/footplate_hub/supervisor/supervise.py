@@ -25,7 +25,7 @@ from .folder import write_whole
 from .hub_api import keep_client_token, stop_dev_machines
 from .logs import rotate
 from .platform import PREFIX, Platform
-from .remains import bury, end_marked
+from .remains import bury, end_fork_server, end_marked
 from .status import Status
 
 __all__ = ["Supervisor"]
@@ -140,6 +140,8 @@ class Supervisor:
             await end_marked(DEV_MARK, str(platform.folder.path))
         for child in self._children:
             await child.stop()
+            if child.spec.name == "service" and not platform.multi_user:
+                await end_fork_server(platform.folder.service)
         bury({child.pid for child in self._children if child.pid})
 
     def _tell(self) -> None:
