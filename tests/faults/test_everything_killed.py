@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import threading
 from pathlib import Path
 
+import cloudpickle
 import psutil
 import pytest
 
@@ -51,11 +53,12 @@ def square_once(folder: str, number: int, seconds: float) -> int:
 
 @pytest.mark.timeout(600)
 def test_a_hundred_jobs_survive_fifty_kills(tmp_path):
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     chance = random.Random(SEED)
     folder = tmp_path / "seen"
     folder.mkdir(mode=0o777)
     with platform(NODES) as running:
-        client = Client(Profile(running.url, running.token), patience=120)
+        client = Client(Profile(running.url, fixed_token=running.token), patience=120)
         killed: dict[str, int] = {}
         over = threading.Event()
         firing = threading.Thread(target=_kill, args=(running, chance, killed, over))
@@ -91,7 +94,7 @@ def _kill(running: Platform, chance: random.Random, killed: dict[str, int], over
     """Kill the service, the hub or somebody's agent, ``KILLS`` times, at any instant."""
     while sum(killed.values()) < KILLS and not over.wait(chance.uniform(0.05, 0.6)):
         what = chance.choice(["service", "agent", "agent", "hub"])
-        victims = _agents(running.folder) if what == "agent" else [running.pid(what)]
+        victims = _agents(running.folder) if what == "agent" else [pid for pid in [running.pid(what)] if pid]
         if not victims:
             continue
         try:

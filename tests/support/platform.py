@@ -38,10 +38,11 @@ class Platform:
         """What a kernel or a command needs to find the platform."""
         return {**os.environ, "FOOTPLATE_DIR": str(self.folder)}
 
-    def pid(self, child: str) -> int:
-        """The process of ``service``, ``hub`` or ``traefik``."""
+    def pid(self, child: str) -> int | None:
+        """The process of ``service``, ``hub`` or ``traefik``; none while it is being started again."""
         status = json.loads((self.folder / "status.json").read_text())
-        return int(status[child]["pid"])
+        pid: int | None = status[child]["pid"]
+        return pid
 
 
 def free_port() -> int:
