@@ -111,7 +111,12 @@ def _scopes(c: Any, platform: Platform) -> None:
             "services": [SUPERVISOR],
             "scopes": ["list:users", "read:servers", "delete:servers", *tokens],
         },
-        {"name": "footplate-admin", "description": "Administers Footplate", "scopes": [ADMIN, ACCESS]},
+        {
+            "name": "footplate-admin",
+            "description": "Administers Footplate",
+            "scopes": [ADMIN, ACCESS],
+            "users": [] if platform.multi_user else [platform.person],
+        },
     ]
 
 
