@@ -32,7 +32,7 @@ from footplate_hub.store.attempts import AttemptRecord, JobRecord, ReplicaRecord
 from footplate_hub.store.migrations import upgrade
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import Desired, Event, JobSpec, Node, Report
-from support.service import ADA, PREFIX, FakeIdentity
+from support.service import ADA, PREFIX, ROOT, FakeIdentity
 
 __all__ = ["FakeEngine", "Rig", "ServiceProcess", "eventually", "rig", "service_process"]
 
@@ -281,11 +281,11 @@ class ServiceProcess:
             self.process.wait(20)
             self.process = None
 
-    def client(self) -> httpx.AsyncClient:
-        """Ada's."""
+    def client(self, person: str = "ada") -> httpx.AsyncClient:
+        """A person's."""
         return httpx.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"token token-{ADA.name}"},
+            headers={"Authorization": f"token token-{person}"},
             timeout=20,
             trust_env=False,
             transport=httpx.AsyncHTTPTransport(retries=20),
@@ -324,7 +324,7 @@ def main() -> None:
     """Be the service's process."""
     data, port, extra = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
     settings = Settings(data=data, url=f"http://127.0.0.1:{port}{PREFIX}", bind_port=port, **extra)
-    app = create_app(settings, FakeIdentity(ADA))
+    app = create_app(settings, FakeIdentity(ADA, ROOT))
     uvicorn.run(
         app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", ws="none", log_level="warning",
         access_log=False, timeout_graceful_shutdown=2,
