@@ -22,7 +22,7 @@ class Kept:
 
     def __init__(self, folder: Path, argv: list[str], port: int | None = None) -> None:
         self.said: list[str] = []
-        probe = Probe(port, "/", interval=0.1, timeout=0.5, failures=2) if port else None
+        probe = Probe(port, "/", interval=0.1, timeout=0.5, failures=2, starting=8) if port else None
         self.child = Child(
             ChildSpec(
                 "part",
