@@ -28,6 +28,7 @@ from ..queue.model import (
 from ..settings import Settings
 from ..store.blocks import Blocks
 from .life import Key, Life
+from .ranks import Meeting
 
 __all__ = ["Board", "LiveJob", "WaitingLine"]
 
@@ -51,6 +52,7 @@ class LiveJob:
     heard: dict[Key, float] = field(default_factory=dict)
     stopping_since: float | None = None
     workload: Workload | None = None
+    meeting: Meeting = field(default_factory=Meeting)
 
     @property
     def id(self) -> str:

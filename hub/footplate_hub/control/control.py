@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,7 @@ from footplate_spec import (
 from ..engines import Engine
 from ..engines.local import LocalEngine
 from ..settings import Settings
-from ..store import Database, Transaction, attempts, blocks
+from ..store import Database, attempts, blocks
 from ..tokens import ReplicaId, ReplicaTokens
 from .board import Board, LiveJob
 from .context import Refused, ReplicaContext
@@ -243,25 +242,13 @@ class Control:
         Refused
             If it does not run.
         """
-        live = await self._live(job)
-        async with live.lock:
-            if not live.life.live or live.life.job.stopping is not None:
+
+        def decide(turn: Turn) -> None:
+            if not turn.before.live or turn.job.stopping is not None:
                 raise Refused(f"{job} does not run, so it has no limit to extend.")
+            turn.extend(time_limit, actor)
 
-            async def unit(t: Transaction) -> None:
-                await attempts.save_time_limit(t, job, time_limit)
-                t.record(
-                    EventKind.JOB_EXTENDED,
-                    job,
-                    actor=actor,
-                    group=live.life.job.group,
-                    data={"time_limit": time_limit},
-                )
-
-            await self._database.write(unit)
-            live.life = replace(live.life, job=replace(live.life.job, time_limit=time_limit))
-            self._board.began(live)
-            live.notify()
+        await self._turns.take(await self._live(job), decide)
 
     async def _live(self, job: str) -> LiveJob:
         """A job in hand, read from the store where nobody had told of it yet."""
@@ -389,7 +376,7 @@ class Control:
         attempt = live.life.attempt
         if attempt is None or attempt.id != replica.attempt:
             return _released(1)
-        return wanted(live.life, live.spec, (replica.role, replica.index))
+        return wanted(live.life, live.spec, (replica.role, replica.index), live.meeting)
 
 
 def _released(execution: int) -> Desired:

@@ -81,6 +81,7 @@ class Turn:
         return Change(
             job=self.job,
             job_changed=self.job is not self.before.job,
+            time_limit_changed=self.job.time_limit != self.before.job.time_limit,
             new_attempt=self.attempt if is_new else None,
             attempt=self.attempt if not is_new and self.attempt is not self.before.attempt else None,
             new_replicas=changed if is_new else (),
@@ -109,6 +110,11 @@ class Turn:
         self.job = replace(self.job, stopping=reason)
         if actor is not None or not self.all_done():
             self.happened(EventKind.JOB_STOPPING, actor=actor, reason=reason)
+
+    def extend(self, time_limit: int, actor: str) -> None:
+        """Let it run longer, or less long."""
+        self.job = replace(self.job, time_limit=time_limit)
+        self.happened(EventKind.JOB_EXTENDED, actor=actor, time_limit=time_limit)
 
     def set_replica(self, row: ReplicaRecord, **values: Any) -> ReplicaRecord:
         """Change one replica."""

@@ -16,7 +16,7 @@ from footplate_spec import REPLICA_FINAL, JobSpec, ReplicaState
 from ..store.attempts import ReplicaRecord
 from .life import Key, leading_role
 
-__all__ = ["complete", "environment", "ranked"]
+__all__ = ["Meeting", "complete", "environment", "places", "ranked"]
 
 _MET = {ReplicaState.READY, ReplicaState.RUNNING, *REPLICA_FINAL}
 
@@ -24,6 +24,11 @@ _MET = {ReplicaState.READY, ReplicaState.RUNNING, *REPLICA_FINAL}
 def complete(replicas: Mapping[Key, ReplicaRecord]) -> bool:
     """Whether every replica has arrived: nobody is still being prepared."""
     return all(row.state in _MET for row in replicas.values())
+
+
+def places(replicas: Mapping[Key, ReplicaRecord]) -> tuple[tuple[str | None, int | None], ...]:
+    """Where everybody can be met: while this stays, so does the rendezvous."""
+    return tuple((row.address, row.port) for row in replicas.values())
 
 
 def ranked(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> list[ReplicaRecord]:
@@ -68,6 +73,23 @@ def environment(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> dict[Ke
         }
         for rank, row in enumerate(rows)
     }
+
+
+class Meeting:
+    """A gang's rendezvous, worked out once for everybody who asks."""
+
+    def __init__(self) -> None:
+        self._places: tuple[tuple[str | None, int | None], ...] | None = None
+        self._attempt = ""
+        self._environment: dict[Key, dict[str, str]] = {}
+
+    def environment(self, spec: JobSpec, replicas: Mapping[Key, ReplicaRecord], key: Key) -> dict[str, str]:
+        """The variables of one replica."""
+        attempt, now = replicas[key].attempt, places(replicas)
+        if (attempt, now) != (self._attempt, self._places):
+            self._attempt, self._places = attempt, now
+            self._environment = environment(spec, replicas)
+        return self._environment[key]
 
 
 def _topology(rows: list[ReplicaRecord], addresses: list[str]) -> str:

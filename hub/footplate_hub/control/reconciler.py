@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,7 @@ class Reconciler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._applying: dict[str, asyncio.Lock] = {}
         self._removing: set[str] = set()
+        self._over: deque[str] = deque(maxlen=1024)
         self._deaths: dict[tuple[str, Key], int] = {}
 
     async def stop(self) -> None:
@@ -70,8 +72,19 @@ class Reconciler:
     async def watch(self, cluster: str) -> None:
         """Follow what an engine sees, for ever."""
         async for seen in self._engines[cluster].observe():
-            if not seen.alive:
+            if seen.attempt in self._over:
+                continue  # the last sight of what was just removed
+            if seen.attempt not in self._board.attempts:
+                # The board had every attempt that an engine may hold before anything was observed.
+                self._spawn(self._forget_stray(cluster, seen))
+            elif not seen.alive:
                 self._died(seen)
+
+    async def _forget_stray(self, cluster: str, seen: Observation) -> None:
+        """Remove what the store knows nothing of: its job was deleted before its folder was."""
+        replica = PlacedReplica(seen.role, seen.index, node="")
+        stray = Attempt(seen.attempt, "", 0, "", "", JobSpec(command=["true"]), 0, (replica,))
+        await self._engines[cluster].delete(stray)
 
     async def give_up(self, live: LiveJob, cause: Cause, *, again: bool) -> None:
         """End an attempt from outside: whatever of it lives is killed, then recorded as lost."""
@@ -157,6 +170,7 @@ class Reconciler:
                 pause = min(pause * 2, 60.0)
             else:
                 break
+        self._over.append(attempt.id)
         self._removing.discard(attempt.id)
         self._applying.pop(attempt.id, None)
         self._board.forget(attempt.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,10 +11,12 @@ from footplate_spec import EventKind
 from .board import Board, LiveJob
 from .course import settle
 from .life import Life, Turn
+from .ranks import complete, places
 from .recorder import Recorder
 
 __all__ = ["Turns"]
 
+_MOVES_THE_END = {EventKind.JOB_STARTED.value, EventKind.JOB_EXTENDED.value}
 Follow = Callable[[LiveJob, Life], None]
 
 
@@ -39,6 +42,10 @@ class Turns:
         StoreError
             If it could not be stored: then nothing has changed.
         """
+        # A caller that goes away must not leave what is stored and what is remembered apart.
+        await asyncio.shield(asyncio.ensure_future(self._take(live, decide)))
+
+    async def _take(self, live: LiveJob, decide: Callable[[Turn], None]) -> None:
         async with live.lock:
             turn = Turn(live.life, live.spec, time.time())
             decide(turn)
@@ -54,7 +61,7 @@ class Turns:
         if after.job.stopping != before.job.stopping:
             live.stopping_since = time.monotonic() if after.job.stopping else None
         self._board.sync(live)
-        if any(what.kind == EventKind.JOB_STARTED for what in turn.happenings):
+        if any(what.kind in _MOVES_THE_END for what in turn.happenings):
             self._board.began(live)
         if _concerns_agents(before, after):
             live.notify()
@@ -64,6 +71,10 @@ class Turns:
 def _concerns_agents(before: Life, after: Life) -> bool:
     if before.job is not after.job or before.attempt is not after.attempt:
         return True
-    if len(after.replicas) > 1:
+    if [r.execution for r in before.replicas.values()] != [r.execution for r in after.replicas.values()]:
         return True
-    return [r.execution for r in before.replicas.values()] != [r.execution for r in after.replicas.values()]
+    if len(after.replicas) == 1:
+        return False
+    return complete(before.replicas) != complete(after.replicas) or places(before.replicas) != places(
+        after.replicas
+    )

@@ -1,4 +1,4 @@
-"""What the service wants of one replica, from the records alone. Pure."""
+"""What the service wants of one replica, from the records alone."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import hashlib
 from footplate_spec import REPLICA_FINAL, Desired, JobSpec, Stop
 
 from .life import Key, Life
-from .ranks import complete, environment
+from .ranks import Meeting, complete
 
 __all__ = ["wanted"]
 
 _SHORT_GRACE = 10  # seconds that peers of a failed replica get: they can save nothing together any more
 
 
-def wanted(life: Life, spec: JobSpec, key: Key) -> Desired:
+def wanted(life: Life, spec: JobSpec, key: Key, meeting: Meeting) -> Desired:
     """The answer to an agent; its tag changes with its content and with nothing else."""
     row = life.replicas[key]
     if not life.live:
@@ -24,7 +24,8 @@ def wanted(life: Life, spec: JobSpec, key: Key) -> Desired:
         stop = Stop.model_validate({"reason": life.job.stopping, "grace": _grace(life, spec)})
     env: dict[str, str] | None = {}
     if len(life.replicas) > 1:
-        env = environment(spec, life.replicas)[key] if complete(life.replicas) else None
+        met = complete(life.replicas)
+        env = meeting.environment(spec, life.replicas, key) if met else None
     desired = Desired(tag="", execution=row.execution, stop=stop, env=env, time_limit=life.job.time_limit)
     content = desired.model_dump_json().encode()
     return desired.model_copy(update={"tag": hashlib.blake2s(content, digest_size=8).hexdigest()})

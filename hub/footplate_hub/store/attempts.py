@@ -36,7 +36,6 @@ __all__ = [
     "read_jobs",
     "save",
     "save_reasons",
-    "save_time_limit",
     "still_queued",
     "unremoved",
 ]
@@ -123,6 +122,7 @@ class Change:
 
     job: JobRecord
     job_changed: bool = False
+    time_limit_changed: bool = False  # stored by itself: people edit it while the job waits
     new_attempt: AttemptRecord | None = None
     attempt: AttemptRecord | None = None
     new_replicas: tuple[ReplicaRecord, ...] = ()
@@ -228,6 +228,10 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
         await t.execute(insert(_r), rows)
     if jobs := [_job_values(c.job) for c in changes if c.job_changed]:
         await t.execute(_update_job, jobs)
+    for change in changes:
+        if change.time_limit_changed:
+            limit = {"time_limit": change.job.time_limit}
+            await t.execute(update(_j).where(_j.c.id == change.job.id).values(limit))
     if attempts := [_attempt_values(c.attempt) | {"key": c.attempt.id} for c in changes if c.attempt]:
         await t.execute(_update_attempt, attempts)
     replicas = [
@@ -246,11 +250,6 @@ async def save_reasons(t: Transaction, reasons: Mapping[str, str]) -> None:
     """Store the reason of jobs that wait, as JSON by id."""
     if reasons:
         await t.execute(_update_reason, [{"key": job, "reason": text} for job, text in reasons.items()])
-
-
-async def save_time_limit(t: Transaction, job: str, seconds: int) -> None:
-    """Store another time limit; apart from `save`, since people edit it while the job waits."""
-    await t.execute(update(_j).where(_j.c.id == job).values(time_limit=seconds))
 
 
 async def still_queued(t: Transaction, specs: Mapping[str, str]) -> set[str]:

@@ -166,6 +166,15 @@ async def test_twenty_jobs_run_exactly_once_while_the_service_is_killed_ten_time
     await eventually(lambda: not any((service.data / "replicas").iterdir()))
 
 
+async def test_a_folder_of_a_job_that_is_not_in_the_store_goes_with_the_next_start(service):
+    stray = service.data / "replicas" / "gone-xxxxxx-a1" / "worker-0"
+    stray.mkdir(parents=True)
+    (stray / "output-1").write_text("old")
+    service.stop()
+    service.start()
+    await eventually(lambda: not stray.parent.exists())
+
+
 def test_nothing_is_left_when_service_and_jobs_have_ended(service):
     folder: Path = service.data / "replicas"
     assert not any(folder.iterdir())
