@@ -10,7 +10,7 @@ READY := .venv/.footplate-ready
 UP_ARGS := $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test bench prove lint format setup-browser clean
+.PHONY: help setup run stop test bench prove lint schema format setup-browser clean
 
 help:  ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ prove: $(READY)  ## Kill everything at random while jobs run, and count what was
 
 lint: $(READY)  ## Style, types and who may import whom.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+schema: $(READY)  ## Rewrite the OpenAPI document and the JSON Schemas in docs.
+	@$(BIN)/footplate schema docs
 
 format: $(READY)  ## Put the code into the one style.
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
