@@ -14,7 +14,7 @@ import numpy as np
 from footplate_spec.reasons import Reason, ReasonCode, dominant
 from footplate_spec.units import format_seconds
 
-from .fit import Mask, Nodes, Option, Room, demand, fit
+from .fit import Mask, Nodes, Option, Room, demand, feasible
 from .model import Amount, Line, Shape, Snapshot
 from .quota import Quotas, Shortage
 from .words import NAMES, amount_words, list_words, need_words, quantity
@@ -74,7 +74,7 @@ class Explainer:
         causes += [_quota_reason(shortage) for shortage in shortages]
         if static is None:
             usable = allowed & self._nodes.usable
-            if fit(self._nodes, moment.free, usable, shape, option) is None:
+            if not feasible(self._nodes, moment.free, usable, shape, option):
                 causes.append(self._no_room(shape, option, usable, moment.free))
             elif not causes or (moment.held & self._where(option)).any():
                 causes.append(self._reserved(option))
@@ -88,12 +88,12 @@ class Explainer:
         """Why it would not start even on empty nodes, if so."""
         nodes, empty = self._nodes, self._nodes.capacity
         everywhere = np.ones(len(nodes.models), np.bool_)
-        if fit(nodes, empty, allowed & nodes.usable, shape, option) is not None:
+        if feasible(nodes, empty, allowed & nodes.usable, shape, option):
             return None
-        if fit(nodes, empty, everywhere, shape, option) is None:
+        if not feasible(nodes, empty, everywhere, shape, option):
             return self._too_large(shape, option)
         flavors = list_words(sorted(set(option.flavors)))
-        if fit(nodes, empty, allowed, shape, option) is None:
+        if not feasible(nodes, empty, allowed, shape, option):
             left = int((allowed & self._where(option)).sum())
             return Reason(
                 code=ReasonCode.NODES_EXCLUDED,

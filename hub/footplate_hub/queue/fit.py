@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .model import Amount, NodeModel, Placement, RoleShape, Shape
 
-__all__ = ["Nodes", "Option", "demand", "fit", "options"]
+__all__ = ["Nodes", "Option", "demand", "feasible", "fit", "options"]
 
 _MOST_OPTIONS = 64  # combinations of roles' flavors that one pass tries for one shape
 _ENOUGH = np.int64(2**40)  # replicas that fit where nothing is asked for
@@ -124,6 +124,16 @@ def fit(nodes: Nodes, free: Room, mask: Mask, shape: Shape, option: Option) -> t
                 )
                 index += 1
     return tuple(placements)
+
+
+def feasible(nodes: Nodes, free: Room, mask: Mask, shape: Shape, option: Option) -> bool:
+    """Whether `fit` would place the gang; much cheaper where there is one role, as in most."""
+    if len(shape.roles) > 1:
+        return fit(nodes, free, mask, shape, option) is not None
+    [role], [flavor] = shape.roles, option.flavors
+    need = np.array(vector(role.need), dtype=np.int64)
+    where = mask & nodes.places[option.cluster, flavor]
+    return int(_room_for(free[where], need).sum()) >= role.replicas
 
 
 def demand(shape: Shape, option: Option) -> Mapping[tuple[str, str], Amount]:

@@ -17,7 +17,7 @@ import numpy as np
 from footplate_spec.reasons import Reason
 
 from .explain import Explainer, Moment
-from .fit import Mask, Nodes, Option, Room, demand, fit, options, vector
+from .fit import Mask, Nodes, Option, Room, demand, feasible, fit, options, vector
 from .model import Admission, Blocked, Line, Placement, Plan, Shape, Snapshot
 from .quota import Quotas
 
@@ -89,6 +89,8 @@ class _Pass:
             if option.cluster in self.snapshot.closed:
                 continue
             if self.quotas.shortages(line.group, demand(shape, option)):
+                continue
+            if not feasible(self.nodes, self.free, mask, shape, option):
                 continue
             placements = fit(self.nodes, self.free, mask, shape, option)
             if placements is not None:
