@@ -118,7 +118,15 @@ _STAY = {"footplate-keep", "footplate-agent"[:15]}
 def _not_keepers(running: Home) -> dict[str, list[int]]:
     """Without keepers and agents, which are there to stay."""
     names = {
-        kind: [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() not in _STAY]
+        kind: [pid for pid in pids if _comm(pid) not in _STAY | {None}]
         for kind, pids in running.processes().items()
     }
     return {kind: pids for kind, pids in names.items() if pids}
+
+
+def _comm(pid: int) -> str | None:
+    """What the kernel calls the process; none when it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
