@@ -154,7 +154,7 @@ def test_an_interrupt_detaches_and_the_job_goes_on(client, service, here):
         [FOOTPLATE, "train", "--no-workspace", "true"], env=_environment(service), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         # Whatever started the tests may have them ignore interrupts, and a child inherits that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )  # fmt: skip
     assert process.stderr is not None
     while "no GPU is free" not in (line := process.stderr.readline()):
