@@ -14,7 +14,6 @@ from footplate_spec import (
     JOB_FINAL,
     Desired,
     EventKind,
-    JobSpec,
     JobState,
     Node,
     QuotaUse,
@@ -35,6 +34,7 @@ from .dispatcher import Dispatcher
 from .life import Life, Turn
 from .reconciler import Reconciler
 from .recorder import Recorder
+from .specs import read_spec
 from .turns import Turns
 from .usage import quota_use
 from .wanted import wanted
@@ -126,9 +126,9 @@ class Control:
             if attempt.ended is None:
                 found[attempt.job] = Life(record, attempt, {(row.role, row.index): row for row in rows})
             else:
-                self._reconciler.remove(record, JobSpec.model_validate_json(record.spec), attempt, rows)
+                self._reconciler.remove(record, read_spec(record.spec), attempt, rows)
         for life in found.values():
-            live = LiveJob(life, JobSpec.model_validate_json(life.job.spec))
+            live = LiveJob(life, read_spec(life.job.spec))
             live.stopping_since = time.monotonic() if life.job.stopping else None
             self._board.sync(live)
             if life.live:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from footplate_spec import EventKind, JobSpec, JobState
+from footplate_spec import EventKind, JobState
 from footplate_spec.units import format_bytes
 
 from ..queue.model import Admission, Plan
@@ -25,6 +25,7 @@ from ..store.attempts import JobRecord
 from .board import Board, LiveJob, WaitingLine
 from .course import Placed, admit
 from .life import Life, Turn
+from .specs import read_spec
 from .turns import Turns
 
 __all__ = ["Dispatcher"]
@@ -99,14 +100,14 @@ class Dispatcher:
         live = self._board.jobs.get(row.id)
         if live is None:
             if row.state is JobState.QUEUED:
-                self._board.sync(LiveJob(Life(row), JobSpec.model_validate_json(row.spec)))
+                self._board.sync(LiveJob(Life(row), read_spec(row.spec)))
             return
         async with live.lock:
             if live.life.job.state is not JobState.QUEUED or row.state is not JobState.QUEUED:
                 return
             if live.life.job.spec != row.spec or live.life.job.place != row.place:
                 # Its course is ours; what a person may edit is the row's.
-                live.spec = JobSpec.model_validate_json(row.spec)
+                live.spec = read_spec(row.spec)
                 life = live.life
                 live.life = Life(_edited(life.job, row), life.attempt, life.replicas)
                 self._board.sync(live)
