@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.released import Released, released
 from support.up import Home, Kernel, Visitor, home
 
 
@@ -30,3 +31,10 @@ def person(running: Home) -> Iterator[Visitor]:
 def kernel(person: Visitor) -> Kernel:
     """A kernel on the person's dev machine."""
     return person.start_kernel()
+
+
+@pytest.fixture(scope="session")
+def release() -> Iterator[Released]:
+    """The wheel, installed in an environment of its own."""
+    with released() as found:
+        yield found

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 import tarfile
-import venv
 from pathlib import Path
 
 import pytest
 
-from support.up import SCRIPTS, home, wait_until
+from support.released import Released
+from support.up import home, wait_until
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the wheel and the source distribution."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, SCRIPTS.parent],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return folder
-
-
-def test_the_source_distribution_has_what_is_needed_to_build_and_no_more(released: Path) -> None:
-    with tarfile.open(next(released.glob("*.tar.gz"))) as archive:
+def test_the_source_distribution_has_what_is_needed_to_build_and_no_more(release: Released) -> None:
+    with tarfile.open(release.source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
     assert {"pyproject.toml", "LICENSE", "README.md", "hub/footplate_hub/serve.py"} <= names
@@ -36,10 +22,8 @@ def test_the_source_distribution_has_what_is_needed_to_build_and_no_more(release
 
 @pytest.mark.timeout(600)
 def test_the_wheel_in_a_clean_environment_starts_a_platform_that_runs_a_job(
-    released: Path, tmp_path: Path
+    release: Released, tmp_path: Path
 ) -> None:
-    wheel = next(released.glob("*.whl"))
-    _install(f"{wheel}[hub]", tmp_path / "venv")
     script = tmp_path / "project" / "hello.py"
     script.parent.mkdir()
     script.write_text(
@@ -47,9 +31,8 @@ def test_the_wheel_in_a_clean_environment_starts_a_platform_that_runs_a_job(
     )
 
     programs = _programs_without(tmp_path / "programs", {"docker", "kubectl", "node", "nodejs", "npm", "npx"})
-    command = str(tmp_path / "venv" / "bin" / "footplate")
 
-    with home(command=command, more={"PATH": str(programs)}) as found:
+    with home(command=release.footplate, more={"PATH": str(programs)}) as found:
         found.up()
         ran = found.footplate("train", "hello.py", cwd=script.parent, check=False)
         visitor = found.visitor()
@@ -60,7 +43,7 @@ def test_the_wheel_in_a_clean_environment_starts_a_platform_that_runs_a_job(
         wait_until(lambda: found.processes() == {}, limit=20)
 
     assert ran.returncode == 0, ran.stderr
-    assert f"hello from {tmp_path}/venv/" in ran.stdout
+    assert f"hello from {release.environment}/" in ran.stdout
     assert "--gpus" in loaded
     assert [job["state"] for job in jobs] == ["succeeded"]
 
@@ -73,11 +56,3 @@ def _programs_without(folder: Path, unwanted: set[str]) -> Path:
             if program.name not in unwanted and not (folder / program.name).is_symlink():
                 (folder / program.name).symlink_to(program)
     return folder
-
-
-def _install(what: str, folder: Path) -> None:
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    venv.create(folder, with_pip=uv is None)
-    python = str(folder / "bin" / "python")
-    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
-    subprocess.run([*pip, "--quiet", what], check=True, capture_output=True, text=True)

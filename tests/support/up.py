@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
-from .platform import FOOTPLATE, free_port, wait_until
+from .platform import FOOTPLATE, wait_until
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -41,6 +43,16 @@ __all__ = [
 ]
 
 
+def free_port() -> int:
+    """The first of eight free ports in a row, somewhere else for each of several test runs at a time."""
+    while True:
+        first = random.randrange(10_000, 20_000, 8)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + 8):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
 class Home:
     """A person's home folder with a platform in it, run as ``env -i HOME PATH`` would.
 
@@ -48,10 +60,15 @@ class Home:
     ----------
     path
         The home; the platform's folder is ``.footplate`` in it.
+    command, more, user
+        The command line, further variables, and the user whose home it is where that is not ours.
     """
 
-    def __init__(self, path: Path, command: str = FOOTPLATE, more: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, path: Path, command: str = FOOTPLATE, more: Mapping[str, str] = {}, user: str | None = None
+    ) -> None:
         self.path = path
+        self.user = user
         self.data = path / ".footplate"
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
@@ -62,8 +79,12 @@ class Home:
         """Run the command line."""
         return subprocess.run(
             [self._command, *words], env=self.environment, capture_output=True, text=True, check=check,
-            timeout=120, **more,
+            timeout=120, cwd=more.pop("cwd", self.path), **self._as(), **more,
         )  # fmt: skip
+
+    def _as(self) -> dict[str, Any]:
+        """The ordinary user whose home this is, if it is not ours."""
+        return {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
 
     def up(self, *words: str) -> str:
         """Start the platform in the background; its login link."""
@@ -165,6 +186,8 @@ def home(**more: Any) -> Iterator[Home]:
     """A home with a platform that may be started; everything in it ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="fp-"))
     found = Home(folder, **more)
+    if found.user:
+        shutil.chown(folder, found.user, found.user)
     try:
         yield found
     finally:

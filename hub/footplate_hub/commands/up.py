@@ -78,7 +78,6 @@ def up(  # noqa: PLR0917 - click passes options by name
     as_json: bool,
 ) -> int:
     """Start the platform on this machine and print a link that logs in once."""
-    os.umask(0o077)
     wishes = Wishes(
         folder or default_folder(multi_user=bool(multi_user)),
         port=port,

@@ -119,8 +119,7 @@ class DataFolder:
         allowed = _PASSABLE if shared else _PRIVATE
         try:
             if not self.path.exists():
-                self.path.mkdir(parents=True)
-                self.path.chmod(allowed)
+                self.path.mkdir(mode=_PRIVATE, parents=True)
             found = self.path.stat()
             if found.st_uid != os.geteuid():
                 raise UpError(f"{self.path} belongs to another user; choose a folder of your own with --dir")
@@ -133,7 +132,7 @@ class DataFolder:
             for part in (self.login, self.log, self.hub, self.proxy, self.service):
                 part.mkdir(mode=_PRIVATE, exist_ok=True)
             for part in (self.run, self.users) if shared else ():
-                part.mkdir(exist_ok=True)
+                part.mkdir(mode=_PRIVATE, exist_ok=True)
                 part.chmod(_PASSABLE)
         except OSError as error:
             raise UpError(disk_sentence(error, self.path)) from None
