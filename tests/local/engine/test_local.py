@@ -131,6 +131,25 @@ async def test_a_replica_is_held_to_its_share_where_the_machine_allows(engine, t
     assert not any(group.exists() for group in groups)
 
 
+async def test_where_there_are_no_control_groups_replicas_get_cpus_of_their_own_and_limits_are_advisory(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("footplate_hub.engines.local.engine.find", lambda _: None)
+    engine = engine_of(settings(tmp_path / "data"))
+    await engine.start()
+    try:
+        await engine.apply(make())
+        [node] = await engine.nodes()
+        start = start_of(tmp_path)
+        assert (node.advisory, start["advisory"], start["cgroup"]) == (True, True, None)
+        everything = os.sched_getaffinity(0)
+        assert len(start["cpus"]) == (1 if len(everything) > 1 else 0)
+        assert set(start["cpus"]) <= everything
+    finally:
+        await engine.delete(make(), patience=0)
+        await engine.stop()
+
+
 def test_declared_gpus_are_refused_beside_real_ones_and_real_ones_are_given_out_once():
     real = [Device(0, "NVIDIA H100 80GB HBM3"), Device(1, "NVIDIA H100 80GB HBM3")]
     declared = ClusterSettings.model_validate({"nodes": [{**NODE, "gpu": 2, "declared": True}]})
