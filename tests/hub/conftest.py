@@ -1,4 +1,4 @@
-"""One platform a module, and a browser that is logged in to it."""
+"""One platform for all, and for each module a browser that is logged in to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from support.released import Released, released
 from support.up import Home, Kernel, Visitor, home
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running() -> Iterator[Home]:
-    """A platform that is up."""
+    """A platform that is up; a test that takes it down brings it up again."""
     with home() as found:
         found.up()
         yield found

@@ -31,6 +31,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE_ONCE_WELL = (
+    2.0  # what had answered has no fault of its own
+)
 _LONG_LIFE = 30.0
 _STOP_SECONDS = 8.0
 
@@ -113,6 +116,7 @@ class Child:
         self.since = time.time()
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
+        self._answered = False
 
     @property
     def pid(self) -> int | None:
@@ -128,7 +132,8 @@ class Child:
             why = await self._live()
             if stopping.is_set():
                 return
-            pause = _FIRST_PAUSE if time.monotonic() - began > _LONG_LIFE else min(pause * 2, _LONGEST_PAUSE)
+            longest = _LONGEST_PAUSE_ONCE_WELL if self._answered else _LONGEST_PAUSE
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONG_LIFE else min(pause * 2, longest)
             self.why, self.since = why, time.time()
             self.restarts += 1
             self._say(f"{why}; starting it again in {pause:g} s (its log: {self.spec.log})")
@@ -151,7 +156,7 @@ class Child:
             self._process = self._start()
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             return f"{self.spec.name} does not start: {error}"
-        self.since = time.time()
+        self.since, self._answered = time.time(), False
         ended = asyncio.get_running_loop().create_task(_ended(self._process))
         hung = asyncio.get_running_loop().create_task(self._watch())
         try:
@@ -177,6 +182,7 @@ class Child:
             if time.monotonic() > deadline:
                 return
             await asyncio.sleep(min(probe.interval, 1.0))
+        self._answered = True
         missed = 0
         while missed < probe.failures:
             await asyncio.sleep(probe.interval)

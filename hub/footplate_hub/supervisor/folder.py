@@ -160,7 +160,7 @@ class Lock:
 
     def take(self) -> bool:
         """Whether the lock could be taken."""
-        held = self._file.open("a+")
+        held = os.fdopen(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
