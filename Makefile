@@ -41,7 +41,7 @@ bench: $(READY)  ## Measure; ONLY=main chooses one part.
 	@$(BIN)/python -m tests.bench $(ONLY)
 
 prove: $(READY)  ## Kill everything at random while jobs run, and count what was lost.
-	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+	@FOOTPLATE_FAULT_JOBS=100 FOOTPLATE_FAULT_KILLS=50 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: $(READY)  ## Style, types and who may import whom.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

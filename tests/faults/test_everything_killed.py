@@ -3,7 +3,7 @@
 Each program notes that it ran and holds a lock while it lives, so the jobs themselves see "twice" and "two at
 once"; nothing is inferred from the records of the platform.
 
-``FOOTPLATE_FAULT_JOBS`` and ``FOOTPLATE_FAULT_KILLS`` make it longer; ``make prove`` does.
+``make prove`` runs it with 100 jobs and 50 kills.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 import cloudpickle
@@ -21,13 +22,14 @@ import pytest
 
 from footplate.client import Client
 from footplate.code import find_code
+from footplate.handle import Job
 from footplate.launch import function_job
 from footplate.options import read_options
 from footplate.profile import Profile
 from support.platform import Platform, platform
 
-JOBS = int(os.environ.get("FOOTPLATE_FAULT_JOBS", "100"))
-KILLS = int(os.environ.get("FOOTPLATE_FAULT_KILLS", "50"))
+JOBS = int(os.environ.get("FOOTPLATE_FAULT_JOBS", "30"))
+KILLS = int(os.environ.get("FOOTPLATE_FAULT_KILLS", "15"))
 SEED = int(os.environ.get("FOOTPLATE_FAULT_SEED", "1"))
 NODES = "clusters: [{name: local, nodes: [{name: node-1, cpu: 8, memory: 64Gi}]}]\n"
 
@@ -51,8 +53,8 @@ def square_once(folder: str, number: int, seconds: float) -> int:
     return number * number
 
 
-@pytest.mark.timeout(600)
-def test_a_hundred_jobs_survive_fifty_kills(tmp_path):
+@pytest.mark.timeout(400)
+def test_jobs_survive_kills_of_everything_around_them(tmp_path):
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     chance = random.Random(SEED)
     folder = tmp_path / "seen"
@@ -63,18 +65,10 @@ def test_a_hundred_jobs_survive_fifty_kills(tmp_path):
         over = threading.Event()
         firing = threading.Thread(target=_kill, args=(running, chance, killed, over))
         firing.start()
-        jobs = [
-            function_job(
-                square_once,
-                (str(folder), number, chance.uniform(0.2, 2)),
-                {},
-                find_code(workspace=None),
-                read_options({"cpu": "250m", "memory": "64Mi", "time": "10m"}),
-            ).send(client)
-            for number in range(JOBS)
-        ]
         try:
+            jobs = [_submit(client, folder, number, chance) for number in range(JOBS)]
             results = [job.result() for job in jobs]
+            firing.join()
         finally:
             over.set()
             firing.join()
@@ -90,15 +84,26 @@ def test_a_hundred_jobs_survive_fifty_kills(tmp_path):
     assert len(killed) == 3, killed
 
 
+def _submit(client: Client, folder: Path, number: int, chance: random.Random) -> Job:
+    time.sleep(chance.uniform(0, 0.8))  # so that kills meet jobs of every age
+    arguments = (str(folder), number, chance.uniform(0.5, 6))
+    options = read_options({"cpu": "250m", "memory": "64Mi", "time": "10m"})
+    return function_job(square_once, arguments, {}, find_code(workspace=None), options).send(client)
+
+
 def _kill(running: Platform, chance: random.Random, killed: dict[str, int], over: threading.Event) -> None:
     """Kill the service, the hub or somebody's agent, ``KILLS`` times, at any instant."""
-    while sum(killed.values()) < KILLS and not over.wait(chance.uniform(0.05, 0.6)):
+    while sum(killed.values()) < KILLS and not over.wait(chance.uniform(0.1, 0.8)):
         what = chance.choice(["service", "agent", "agent", "hub"])
         victims = _agents(running.folder) if what == "agent" else [pid for pid in [running.pid(what)] if pid]
         if not victims:
             continue
         try:
-            psutil.Process(chance.choice(victims)).kill()
+            victim = psutil.Process(chance.choice(victims))
+            # Some die while they start, but not all of them: a service that never comes up proves nothing.
+            if what != "agent" and time.time() - victim.create_time() < chance.uniform(0, 15):
+                continue
+            victim.kill()
         except psutil.NoSuchProcess:
             continue  # it is just being started again
         killed[what] = killed.get(what, 0) + 1
