@@ -35,7 +35,7 @@ class Cgroups:
         }
         paths = self._paths(name)
         for path in paths:
-            path.mkdir(exist_ok=True)
+            _folder(path)
             for file, value in limits.items():
                 if (path / file).exists():
                     (path / file).write_text(value, encoding="ascii")
@@ -46,7 +46,7 @@ class Cgroups:
     def below(self, name: str, uid: int) -> Cgroups:
         """A person's part, within which the person's processes may be moved by the person."""
         for path in self._paths(name):
-            path.mkdir(exist_ok=True)
+            _folder(path)
             if (path / "cgroup.subtree_control").exists():
                 (path / "cgroup.subtree_control").write_text("+cpu +memory", encoding="ascii")
             os.chown(path / "cgroup.procs", uid, -1)
@@ -55,7 +55,7 @@ class Cgroups:
     def enter(self, name: str) -> None:
         """Move this process to a group without limits."""
         for path in self._paths(name):
-            path.mkdir(exist_ok=True)
+            _folder(path)
             (path / "cgroup.procs").write_text("0", encoding="ascii")
 
     def remove(self, name: str) -> None:
@@ -76,6 +76,12 @@ class Cgroups:
         return [parent / name for parent in self._parents]
 
 
+def _folder(path: Path) -> None:
+    """Make a group that others may enter, whatever the umask: whose process it is for joins it as itself."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o755)
+
+
 def find(folder: str) -> Cgroups | None:
     """Control groups below this process's own, in a folder of this name; None where we may not."""
     lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
@@ -83,7 +89,7 @@ def find(folder: str) -> Cgroups | None:
     try:
         if (_MOUNT / "cgroup.controllers").exists() and "" in own:  # version 2
             base = _MOUNT / own[""]
-            (base / folder).mkdir(exist_ok=True)
+            _folder(base / folder)
             for above in (base, base / folder):
                 (above / "cgroup.subtree_control").write_text("+cpu +memory", encoding="ascii")
             return Cgroups([base / folder])
@@ -91,7 +97,7 @@ def find(folder: str) -> Cgroups | None:
         for wanted in ("memory", "cpu"):
             [at] = [controllers for controllers in own if wanted in controllers.split(",")]
             base = _MOUNT / at if (_MOUNT / at).exists() else _MOUNT / wanted
-            (base / own[at] / folder).mkdir(exist_ok=True)
+            _folder(base / own[at] / folder)
             parents.append(base / own[at] / folder)
         return Cgroups(parents)
     except (OSError, ValueError):
