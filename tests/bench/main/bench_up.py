@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 
 from bench.report import Result
 from support.platform import FOOTPLATE, free_port
@@ -84,12 +86,14 @@ def _hub_alone() -> float:
         _answers(f"http://127.0.0.1:{port}/hub/health")
         return time.monotonic() - began
     finally:
+        proxy = psutil.Process(hub.pid).children(
+            recursive=True
+        )  # in a session of its own: it may stay behind
         hub.send_signal(signal.SIGTERM)
-        try:
-            hub.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(hub.pid, signal.SIGKILL)
-            hub.wait()
+        for process in psutil.wait_procs([psutil.Process(hub.pid), *proxy], timeout=10)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        hub.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
