@@ -86,9 +86,7 @@ def _hub_alone() -> float:
         _answers(f"http://127.0.0.1:{port}/hub/health")
         return time.monotonic() - began
     finally:
-        proxy = psutil.Process(hub.pid).children(
-            recursive=True
-        )  # in a session of its own: it may stay behind
+        proxy = psutil.Process(hub.pid).children(recursive=True)  # sessions of their own
         hub.send_signal(signal.SIGTERM)
         for process in psutil.wait_procs([psutil.Process(hub.pid), *proxy], timeout=10)[1]:
             with contextlib.suppress(psutil.NoSuchProcess):
