@@ -31,9 +31,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
-_LONGEST_PAUSE_ONCE_WELL = (
-    2.0  # what had answered has no fault of its own
-)
+_LONGEST_PAUSE_ONCE_WELL = 2.0  # what had answered has no fault of its own
 _LONG_LIFE = 30.0
 _STOP_SECONDS = 8.0
 
