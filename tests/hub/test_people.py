@@ -54,10 +54,12 @@ class Server(Home):
                         "ipykernel",
                         "forkserver",
                         "traefik",
-                        "up --detach",
                     ):
                         if mark in words:
                             found[mark] = process.username()
+        with contextlib.suppress(FileNotFoundError):  # it is down
+            supervisor = json.loads((self.data / "status.json").read_text())["supervisor"]["pid"]
+            found["supervisor"] = psutil.Process(supervisor).username()
         return found
 
 
@@ -123,7 +125,7 @@ def test_dev_machine_kernel_and_job_are_processes_of_their_person(server: Server
     assert there == [here[0], ada.name, "False"]
     users = server.mine()
     assert {users[kind] for kind in ("singleuser", "ipykernel", "forkserver")} == {ada.name}
-    assert {users[kind] for kind in ("launcher", "up --detach")} == {"root"}
+    assert {users[kind] for kind in ("launcher", "supervisor")} == {"root"}
     assert psutil.Process(server.pid("service")).username() == server.service.name
 
 
