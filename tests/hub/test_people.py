@@ -49,7 +49,7 @@ class Server(Home):
                 words = " ".join(process.cmdline())
                 if str(self.data) in words or process.environ().get("FOOTPLATE_DEV_OF") == str(self.data):
                     for mark in (
-                        "launcher",
+                        "footplate_hub.launcher",
                         "singleuser",
                         "ipykernel",
                         "forkserver",
@@ -125,7 +125,7 @@ def test_dev_machine_kernel_and_job_are_processes_of_their_person(server: Server
     assert there == [here[0], ada.name, "False"]
     users = server.mine()
     assert {users[kind] for kind in ("singleuser", "ipykernel", "forkserver")} == {ada.name}
-    assert {users[kind] for kind in ("launcher", "supervisor")} == {"root"}
+    assert {users[kind] for kind in ("footplate_hub.launcher", "supervisor")} == {"root"}
     assert psutil.Process(server.pid("service")).username() == server.service.name
 
 
