@@ -232,13 +232,7 @@ class ForkServer:
         self._reap()
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in processes.reap():
             ended = self._waiting.pop(pid, None)
             if ended is not None:
                 ended(status)

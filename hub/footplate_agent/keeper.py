@@ -279,13 +279,7 @@ class _Keeper:
         self._tell({"did": "started", "execution": number, "pid": self._execution.pid, "started": now})
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in processes.reap():
             if pid == self._agent:
                 self._agent_died(time.monotonic())
             elif self._execution is not None and pid == self._execution.pid:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Set
+from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from .folder import MARK
 
@@ -28,6 +28,7 @@ __all__ = [
     "marked",
     "name_process",
     "oom_kills",
+    "reap",
     "resident",
     "sharing",
     "usage",
@@ -73,6 +74,18 @@ def die_with_parent(parent: int) -> None:
 def name_process(name: str) -> None:
     """What ``ps -o comm`` and ``top`` show: a fork has its parent's command line."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def reap() -> Iterator[Tuple[int, int]]:
+    """Bury every child that has ended, orphans handed to this process too: pid and wait status of each."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
 
 
 def boot_id() -> str:
