@@ -157,6 +157,8 @@ class Rig:
 
     async def say(self, attempt: str, state: str, key: str = "worker-0", **fields: Any) -> Desired:
         """Report for a replica; ``exit_code`` and the like make an exit."""
+        # The store shows an admission before the engine is asked, and before that there is no agent.
+        await eventually(lambda: any(applied.id == attempt for applied in self.engine.applied))
         role, _, index = key.rpartition("-")
         execution = fields.pop("execution", 1)
         if state == "exited":

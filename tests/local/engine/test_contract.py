@@ -111,6 +111,8 @@ async def test_applying_twice_has_one_keeper_for_each_replica(place):
     for _ in range(3):
         await place.engine.apply(make(replicas=2))
     await eventually(lambda: place.keepers("job-a1") == 2)
+    await place.engine.apply(make(replicas=2))
+    assert place.keepers("job-a1") == 2
 
 
 async def test_deleting_leaves_nothing_and_may_be_repeated(place):
