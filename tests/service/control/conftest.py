@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from support.control import Rig, machine, rig
-from support.postgres import Missing, Postgres, postgres
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -36,12 +25,8 @@ async def two(tmp_path: Path) -> AsyncIterator[Rig]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def any_rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+@pytest.fixture
+async def any_rig(tmp_path: Path, database_url: str | None) -> AsyncIterator[Rig]:
     """One node, on both databases."""
-    url = None
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres_server")
-        url = await server.new_database(f"t{secrets.token_hex(4)}")
-    async with rig(tmp_path / "data", url=url) as running:
+    async with rig(tmp_path / "data", url=database_url) as running:
         yield running

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from support.postgres import Missing, Postgres, postgres
 from support.service import Service, run_service
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -27,11 +16,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def any_service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
-    database = None
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres_server")
-        database = await server.new_database(f"t{secrets.token_hex(4)}")
-    async with run_service(tmp_path / "data", database=database) as running:
+@pytest.fixture
+async def any_service(tmp_path: Path, database_url: str | None) -> AsyncIterator[Service]:
+    async with run_service(tmp_path / "data", database=database_url) as running:
         yield running
