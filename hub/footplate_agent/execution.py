@@ -14,7 +14,7 @@ from typing import Iterable, List, Optional
 
 from . import processes
 from .folder import ExitRecord, jot
-from .spawn import Program, spawn
+from .spawn import Program, Seat
 from .watch import LogLimit, memory_excess, oom_count
 
 __all__ = ["Execution"]
@@ -33,6 +33,8 @@ class Execution:
 
     Parameters
     ----------
+    seat
+        The child that becomes the program.
     memory
         Bytes that its tree may hold where no control group limits it; None: not watched.
     time_limit, grace
@@ -48,6 +50,7 @@ class Execution:
         self,
         number: int,
         program: Program,
+        seat: Seat,
         *,
         time_limit: Optional[float],
         grace: float,
@@ -56,16 +59,16 @@ class Execution:
         started: float,
     ) -> None:
         self.record = ExitRecord(number, started=started)
-        self._program = program
+        self._seat = seat
         self._grace = grace
         self._memory = memory
         self._log = LogLimit(program.output, log_limit)
-        self._oom_before = oom_count(program.cgroups)
+        self._oom_before = oom_count(seat.cgroups)
         self._killed_before = processes.oom_kills()
         self._kill_at: Optional[float] = None
         self._root_ended = False
         self._swept = False
-        self.pid = spawn(program)
+        self.pid = seat.become(program)
         self._began = time.monotonic()
         self._watch_at = self._began + _WATCH_EVERY
         self._limit_at: Optional[float] = None
@@ -164,7 +167,7 @@ class Execution:
     def _find_oom(self) -> None:
         if self.record.oom:
             return
-        if oom_count(self._program.cgroups) > self._oom_before:
+        if oom_count(self._seat.cgroups) > self._oom_before:
             # Only a death by SIGKILL, or one reported by a shell or a parent, is the kernel's doing.
             self.record.oom = self.record.signal == signal.SIGKILL or bool(self.record.exit_code)
         elif self.record.signal == signal.SIGKILL and self.record.stopped is None:

@@ -21,7 +21,7 @@ from . import processes
 from .channel import Channel, ChannelClosed
 from .execution import Execution
 from .folder import ExitRecord, ReplicaFolder, jot, write_atomic
-from .spawn import Program, SpawnError
+from .spawn import Program, Seat, SpawnError
 from .watch import cgroup_paths
 
 __all__ = ["keep"]
@@ -64,6 +64,7 @@ class _Keeper:
         self._agent_due = 0.0
         self._agent_began = 0.0
         self._backoff = _BACKOFF_FIRST
+        self._seat: Optional[Seat] = None
         self._execution: Optional[Execution] = None
         self._unwritten: List[ExitRecord] = []
         self._write_due = 0.0
@@ -86,6 +87,8 @@ class _Keeper:
         )
         self._start = self._folder.read_start()
         self._recover()
+        if not self._folder.executions():
+            self._seat = self._take_seat()
         while not self._ended:
             now = time.monotonic()
             if self._agent is None and now >= self._agent_due:
@@ -97,7 +100,7 @@ class _Keeper:
                     self._listen()
             self._reap()
             self._look()
-        self._end_agent()
+        self._end_children()
         return 0
 
     def _catch_signals(self) -> None:
@@ -196,16 +199,18 @@ class _Keeper:
         self._hang_up()
         if self._execution is None:
             # Its children (git, pip) are ours now, and the next agent starts its own.
-            processes.kill(processes.descendants(os.getpid()))
+            spare = [self._seat.pid] if self._seat is not None else []
+            processes.kill(processes.descendants(os.getpid(), spare))
         if now - self._agent_began > _LIVED_WELL:
             self._backoff = _BACKOFF_FIRST
         self._agent_due = now + self._backoff
         self._backoff = min(self._backoff * 2, _BACKOFF_LAST)
 
-    def _end_agent(self) -> None:
-        if self._agent is not None:
-            processes.kill([self._agent])
-            os.waitpid(self._agent, 0)
+    def _end_children(self) -> None:
+        for child in (self._agent, self._seat.pid if self._seat is not None else None):
+            if child is not None:
+                processes.kill([child])
+                os.waitpid(child, 0)
 
     def _tell(self, message: Dict[str, Any]) -> None:
         if self._channel is None:
@@ -228,6 +233,10 @@ class _Keeper:
             self._ended = True
 
     # The user's program
+
+    def _take_seat(self) -> Seat:
+        cgroups = cgroup_paths(self._start.get("cgroup"))
+        return Seat(cgroups, self._start.get("cpus") or (), self._folder.drop_lock)
 
     def _execute(self, message: Dict[str, Any]) -> None:
         number = int(message["execution"])
@@ -256,13 +265,13 @@ class _Keeper:
             env=dict(message["env"]),
             cwd=message["cwd"],
             output=self._folder.log(number),
-            cpus=start.get("cpus") or (),
-            cgroups=cgroup_paths(start.get("cgroup")),
         )
+        seat, self._seat = self._seat or self._take_seat(), None
         try:
             self._execution = Execution(
                 number,
                 program,
+                seat,
                 time_limit=message.get("time_limit"),
                 grace=float(start.get("grace", 60)),
                 memory=start.get("memory") if start.get("advisory") else None,
@@ -282,6 +291,8 @@ class _Keeper:
         for pid, status in processes.reap():
             if pid == self._agent:
                 self._agent_died(time.monotonic())
+            elif self._seat is not None and pid == self._seat.pid:
+                self._seat = None
             elif self._execution is not None and pid == self._execution.pid:
                 self._execution.root_ended(status, time.monotonic())
 

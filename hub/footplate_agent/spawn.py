@@ -6,16 +6,17 @@ the program runs, and must report which of these steps failed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
-from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence
+from dataclasses import asdict, dataclass
+from typing import Callable, Dict, List, Optional, Sequence
 
 from .processes import die_with_parent
 
-__all__ = ["Program", "SpawnError", "spawn"]
+__all__ = ["Program", "Seat", "SpawnError"]
 
 _PR_SET_DUMPABLE = 4
 
@@ -26,64 +27,87 @@ class SpawnError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """What is executed, and where.
-
-    Parameters
-    ----------
-    cpus
-        Indexes of the CPUs that it may use; empty: any.
-    cgroups
-        Control groups to join before the program runs.
-    """
+    """What is executed, and where."""
 
     argv: List[str]
     env: Dict[str, str]
     cwd: str
     output: str
-    cpus: Sequence[int] = ()
-    cgroups: Sequence[str] = ()
 
 
-def spawn(program: Program) -> int:
-    """Start a program and return its pid, which is also its process group and session.
+class Seat:
+    """A child that waits, in its session, control groups and CPUs, to become a program.
 
-    Raises
-    ------
-    SpawnError
-        If any step before the program's first instruction failed; nothing is left running then.
+    Joining a control group waits for the kernel, 5 to 25 ms where nobody joined one just before. A seat is
+    therefore taken while the program's code and data are still being fetched.
+
+    Parameters
+    ----------
+    cgroups
+        Control groups to join.
+    cpus
+        Indexes of the CPUs that the program may use; empty: any.
+    drop
+        Called in the child: closes what it must not hold while it waits.
     """
-    reader, writer = os.pipe()  # closed by a successful exec, or holding what went wrong
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _become(program, parent, writer)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        failure = pipe.read()
-    if failure:
-        os.waitpid(pid, 0)
-        raise SpawnError(json.loads(failure))
-    return pid
+
+    def __init__(
+        self, cgroups: Sequence[str] = (), cpus: Sequence[int] = (), drop: Callable[[], None] = lambda: None
+    ) -> None:
+        orders, self._orders = os.pipe()
+        self._failure, failed = os.pipe()  # closed by a successful exec, or holding what went wrong
+        parent = os.getpid()
+        self.cgroups = cgroups
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                drop()
+                os.close(self._orders)
+                _sit(cgroups, cpus, parent, orders, failed)
+            finally:
+                os._exit(127)
+        os.close(orders)
+        os.close(failed)
+
+    def become(self, program: Program) -> int:
+        """Start the program and return its pid, which is also its process group and session.
+
+        Raises
+        ------
+        SpawnError
+            If any step before the program's first instruction failed; nothing is left running then.
+        """
+        # A broken pipe: it was killed, and its wait status will say so.
+        with contextlib.suppress(BrokenPipeError), os.fdopen(self._orders, "wb") as pipe:
+            pipe.write(json.dumps(asdict(program)).encode() + b"\n")
+        with os.fdopen(self._failure, "rb") as pipe:
+            failure = pipe.read()
+        if failure:
+            os.waitpid(self.pid, 0)
+            raise SpawnError(json.loads(failure))
+        return self.pid
 
 
-def _become(program: Program, parent: int, failed: int) -> Any:
-    """Turn this child into the program; never returns."""
-    step = ""
+def _sit(cgroups: Sequence[str], cpus: Sequence[int], parent: int, orders: int, failed: int) -> None:
+    """In the child: wait for the program and become it; returns only if that cannot be."""
+    step, program = "", None
     try:
         os.setsid()
         die_with_parent(parent)
+        trouble = _settle(cgroups, cpus)
+        with os.fdopen(orders, "rb") as pipe:
+            line = pipe.readline()
+        if not line.endswith(b"\n"):
+            return
+        program = Program(**json.loads(line))
+        if trouble is not None:
+            step, error = trouble
+            raise error
         step = "its output cannot be written"
         output = os.open(program.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        step = "its control group refused it"
-        for cgroup in program.cgroups:
-            with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as file:
-                file.write("0")
-        step = "its CPUs are not there"
-        if program.cpus:
-            os.sched_setaffinity(0, program.cpus)
         step = f"its working directory {program.cwd!r} cannot be entered"
         os.chdir(program.cwd)
         step = ""
@@ -91,7 +115,21 @@ def _become(program: Program, parent: int, failed: int) -> Any:
         os.execvpe(program.argv[0], program.argv, program.env)
     except BaseException as error:  # noqa: BLE001 - the parent says it, this process only ends
         os.write(failed, json.dumps(_sentence(program, step, error)).encode())
-    os._exit(127)
+
+
+def _settle(cgroups: Sequence[str], cpus: Sequence[int]) -> "Optional[tuple[str, OSError]]":
+    """Join; what failed, and why, is told once there is a program to tell it of."""
+    step = "its control group refused it"
+    try:
+        for cgroup in cgroups:
+            with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as file:
+                file.write("0")
+        step = "its CPUs are not there"
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        return step, error
+    return None
 
 
 def _restore_signals() -> None:
@@ -104,9 +142,10 @@ def _restore_signals() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def _sentence(program: Program, step: str, error: BaseException) -> str:
+def _sentence(program: Optional[Program], step: str, error: BaseException) -> str:
     why = getattr(error, "strerror", None) or str(error)
-    if step:
+    if step or program is None:
+        step = step or "it could not be prepared"
         return f"The program was not started: {step} ({why})."
     if isinstance(error, FileNotFoundError):
         return f"The command {program.argv[0]!r} was not found; check its name and the job's PATH."

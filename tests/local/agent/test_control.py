@@ -1,0 +1,64 @@
+"""What an agent tells the service, and what it need not tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from footplate_agent import control
+from footplate_agent.control import Control
+
+
+class Listener:
+    """Stands in for both connections, and remembers."""
+
+    def __init__(self) -> None:
+        self.reports: list[dict[str, Any]] = []
+        self.asked = 0
+
+    def another(self) -> Listener:
+        return self
+
+    def report(self, report: dict[str, Any]) -> dict[str, Any]:
+        self.reports.append(report)
+        return {"tag": "1", "execution": 1, "release": report["state"] == "exited"}
+
+    def desired(self, tag: str, wait: float) -> dict[str, Any]:
+        self.asked += 1
+        raise AssertionError("nobody asked for this")
+
+
+@pytest.fixture
+def listener(monkeypatch) -> Listener:
+    # However slow the machine, what follows is faster than this.
+    monkeypatch.setattr(control, "_SHORT_JOB", 60.0)
+    monkeypatch.setattr(control, "_SHORT_PREPARATION", 60.0)
+    return Listener()
+
+
+def a_control(listener: Listener) -> Control:
+    return Control(listener, usage=dict, heard=lambda wanted: None, died=lambda: None)  # type: ignore[arg-type]
+
+
+def test_a_short_job_costs_one_report(listener):
+    one = a_control(listener)
+    one.begin(1, {"hostname": "here"})
+    one.running(1.0)
+    one.exited({"execution": 1, "exit_code": 0}, [])
+    one.close()
+
+    assert [report["state"] for report in listener.reports] == ["exited"]
+    assert listener.asked == 0
+    assert one.wait(lambda wanted: bool(wanted.get("release")))["release"]
+
+
+def test_metrics_travel_with_the_report_of_the_end(listener):
+    one = a_control(listener)
+    one.begin(1, {})
+    one.running(1.0)
+    one.exited({"execution": 1, "exit_code": 0}, [{"step": 1, "loss": 0.5}])
+    one.close()
+
+    [report] = listener.reports
+    assert report["metrics"] == [{"step": 1, "loss": 0.5}]
