@@ -6,15 +6,19 @@ from typing import Any
 
 from footplate_hub.queue.model import (
     Amount,
+    ClusterModel,
+    GroupModel,
     Limit,
     NodeModel,
     Placement,
+    Quota,
     RoleShape,
     Running,
     Shape,
     Snapshot,
     Workload,
 )
+from footplate_spec.reasons import Reason, ReasonCode
 
 GI = 2**30
 
@@ -48,5 +52,10 @@ def world(nodes: list[NodeModel], waiting: list[Workload], **extra: Any) -> Snap
     return Snapshot(nodes=tuple(nodes), lines=Snapshot.lines_of(waiting), **extra)
 
 
-def quota(group: str, flavor: str, **amounts: int) -> dict[str, dict[tuple[str, str], Limit]]:
-    return {group: {("local", flavor): Limit(**amounts)}}
+def quota(group: str, flavor: str, **amounts: int | None) -> dict[str, GroupModel]:
+    return {group: GroupModel(group, {("local", flavor): Quota(Limit(**amounts))})}
+
+
+def full_disk(cluster: str) -> dict[str, ClusterModel]:
+    reason = Reason(code=ReasonCode.DISK_LOW, message="The disk is full.")
+    return {cluster: ClusterModel(cluster, held=reason)}

@@ -15,10 +15,13 @@ from footplate_spec import JOB_FINAL, JobSpec, JobState, Node, Reason, Resources
 
 from ..queue.model import (
     Amount,
+    ClusterModel,
+    GroupModel,
     Limit,
     Line,
     NodeModel,
     Placement,
+    Quota,
     RoleShape,
     Running,
     Shape,
@@ -103,13 +106,15 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits: dict[str, dict[tuple[str, str], Limit]] = {
-            group.name: {
-                (quota.cluster, quota.flavor): Limit(quota.cpu, quota.memory, quota.gpu)
-                for quota in group.quotas
-            }
+        self._groups = {
+            group.name: GroupModel(
+                group.name,
+                quotas={
+                    (quota.cluster, quota.flavor): Quota(Limit(quota.cpu, quota.memory, quota.gpu))
+                    for quota in group.quotas
+                },
+            )
             for group in settings.groups
-            if group.quotas
         }
         self.jobs: dict[str, LiveJob] = {}
         self.attempts: dict[str, LiveJob] = {}
@@ -151,9 +156,9 @@ class Board:
         return self._models
 
     @property
-    def limits(self) -> Mapping[str, Mapping[tuple[str, str], Limit]]:
-        """Quotas by group."""
-        return self._limits
+    def groups(self) -> Mapping[str, GroupModel]:
+        """Groups and their quotas as the queue sees them."""
+        return self._groups
 
     def node(self, cluster: str, name: str) -> Node | None:
         """One machine, without its use."""
@@ -228,8 +233,12 @@ class Board:
         """Its processes run, or its limit changed: when it ends at the latest is known anew."""
         attempt = live.life.attempt
         if attempt is not None and attempt.id in self.running:
-            ends = attempt.started + live.life.job.time_limit if attempt.started else None
-            self.running[attempt.id] = replace(self.running[attempt.id], ends=ends)
+            job = live.life.job
+            self.running[attempt.id] = replace(
+                self.running[attempt.id],
+                ends=_ends(attempt.started, job.time_limit),
+                time_limit=job.time_limit,
+            )
 
     def forget(self, attempt: str) -> None:
         """Nothing of an attempt is left anywhere."""
@@ -239,14 +248,16 @@ class Board:
         ):
             del self.attempts[attempt]
 
-    def snapshot(self, closed: Mapping[str, str]) -> Snapshot:
-        """The world for one pass."""
+    def snapshot(self, held: Reason | None) -> Snapshot:
+        """The world for one pass; ``held``: why nothing starts on any cluster."""
         return Snapshot(
             nodes=self._models,
             lines=tuple(line.frozen for line in self.lines.values()),
             running=tuple(self.running.values()),
-            limits=self._limits,
-            closed=closed,
+            groups=self._groups,
+            clusters={
+                cluster.name: ClusterModel(cluster.name, held=held) for cluster in self._settings.clusters
+            },
         )
 
     def line_of(self, live: LiveJob) -> WaitingLine | None:
@@ -279,7 +290,7 @@ class Board:
         shape = shape_of(live.spec)
         shape = self._shapes.setdefault(shape, shape)
         priority = self._settings.priorities.get(job.priority, 0)
-        return Workload(job.id, job.group, priority, job.place, shape, job.time_limit)
+        return Workload(job.id, job.group, priority, job.place, shape, job.time_limit, owner=job.owner)
 
     def _running(self, live: LiveJob) -> Running:
         attempt, job = live.life.attempt, live.life.job
@@ -292,8 +303,16 @@ class Board:
                 Placement(row.role, row.index, attempt.cluster, row.node, row.flavor, needs[row.role])
                 for row in live.life.replicas.values()
             ),
-            ends=attempt.started + job.time_limit if attempt.started else None,
+            priority=self._settings.priorities.get(job.priority, 0),
+            ends=_ends(attempt.started, job.time_limit),
+            time_limit=job.time_limit,
+            started=attempt.created,
+            owner=job.owner,
         )
+
+
+def _ends(began: float | None, time_limit: int) -> float | None:
+    return began + time_limit if began and time_limit else None
 
 
 def shape_of(spec: JobSpec) -> Shape:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from footplate_spec import EventKind, JobState
+from footplate_spec import EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
 from ..queue.model import Admission, Plan
@@ -62,7 +62,7 @@ class Dispatcher:
         self._look = False
         self._seq = 0
         self._explaining: asyncio.Task[None] | None = None
-        self.closed: dict[str, str] = {}
+        self.disk_low: Reason | None = None
 
     def wake(self, *, look: bool = False) -> None:
         """Pass soon; with ``look``, read from the store what was submitted or edited first."""
@@ -113,22 +113,22 @@ class Dispatcher:
                 self._board.sync(live)
 
     async def _pass(self) -> None:
-        self.closed = self._low_disk()
-        plan = schedule(self._board.snapshot(self.closed), time.time())
+        self.disk_low = self._low_disk()
+        plan = schedule(self._board.snapshot(self.disk_low), time.time())
         self._note_reasons(plan)
         for start in range(0, len(plan.admit), _CHUNK):
             await self._admit(plan.admit[start : start + _CHUNK])
         self.explain()
 
-    def _low_disk(self) -> dict[str, str]:
+    def _low_disk(self) -> Reason | None:
         free = shutil.disk_usage(self._settings.data).free
         if free >= self._settings.limits.disk_free:
-            return {}
+            return None
         message = (
             f"Only {format_bytes(free)} are left on the platform's disk; jobs start again when "
             f"{format_bytes(self._settings.limits.disk_free)} are free."
         )
-        return {cluster.name: message for cluster in self._settings.clusters}
+        return Reason(code=ReasonCode.DISK_LOW, message=message)
 
     async def _admit(self, admissions: tuple[Admission, ...]) -> None:
         turns: dict[str, tuple[LiveJob, Turn]] = {}

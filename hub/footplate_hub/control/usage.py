@@ -7,13 +7,11 @@ from collections.abc import Collection, Iterable
 from footplate_spec import QuotaUse, Usage
 
 from ..queue.fit import Nodes, demand, options
-from ..queue.model import Amount, Limit
+from ..queue.model import Amount, Place, Quota
 from ..queue.quota import lineage
 from .board import Board
 
 __all__ = ["quota_use"]
-
-Place = tuple[str, str]
 
 
 def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
@@ -32,10 +30,11 @@ def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
             _add(queued, groups, line.group, [(p, a * len(line.workloads)) for p, a in wants])
     found = []
     for group in groups:
-        limits = board.limits.get(group, {})
-        places = set(nodes.places) | set(limits)
+        model = board.groups.get(group)
+        quotas = model.quotas if model is not None else {}
+        places = set(nodes.places) | set(quotas)
         for cluster, flavor in sorted(places):
-            limit = limits.get((cluster, flavor), Limit())
+            limit = quotas.get((cluster, flavor), Quota()).nominal
             key = (group, (cluster, flavor))
             found.append(
                 QuotaUse(

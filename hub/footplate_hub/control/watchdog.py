@@ -40,7 +40,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(_EVERY)
             now = time.monotonic()
-            if self._dispatcher.closed:
+            if self._dispatcher.disk_low is not None:
                 self._dispatcher.wake()
             self._dispatcher.explain()
             self._since = {attempt: self._since.get(attempt, now) for attempt in self._board.running}

@@ -19,7 +19,7 @@ from .model import Amount, Line, Shape, Snapshot
 from .quota import Quotas, Shortage
 from .words import NAMES, amount_words, list_words, need_words, quantity
 
-__all__ = ["Explainer", "Moment"]
+__all__ = ["Explainer", "Moment", "held_cluster"]
 
 _ORDER = list(ReasonCode)
 _ROOM = {ReasonCode.WAITING_FOR_CAPACITY, ReasonCode.TOPOLOGY_PLACEMENT_FAILED, ReasonCode.RESERVED_FOR_AHEAD}
@@ -68,8 +68,9 @@ class Explainer:
             self._static[key] = self._never(shape, option, allowed)
         static = self._static[key]
         causes = [static] if static is not None else []
-        if option.cluster in self._snapshot.closed:
-            causes.append(Reason(code=ReasonCode.DISK_LOW, message=self._snapshot.closed[option.cluster]))
+        held = held_cluster(self._snapshot, option.cluster)
+        if held is not None:
+            causes.append(held)
         shortages = moment.quotas.shortages(line.group, demand(shape, option))
         causes += [_quota_reason(shortage) for shortage in shortages]
         if static is None:
@@ -197,6 +198,12 @@ class Explainer:
             code=ReasonCode.RESERVED_FOR_AHEAD,
             message=f"There is room on {flavors}, but it is kept for jobs ahead in line.",
         )
+
+
+def held_cluster(snapshot: Snapshot, cluster: str) -> Reason | None:
+    """Why nothing starts on a cluster, if so."""
+    model = snapshot.clusters.get(cluster)
+    return model.held if model is not None else None
 
 
 def _quota_reason(shortage: Shortage) -> Reason:

@@ -1,7 +1,7 @@
 """The world as one pass sees it: frozen plain data, no ids of processes, no clock, no I/O.
 
 Amounts are whole numbers (CPU in thousandths of a core, memory in bytes, whole GPUs), so that sums are
-exact and no rounding ever lets one workload too many in.
+exact and no rounding ever lets one workload too many in. Shares of a GPU are flavors of their own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from footplate_spec.reasons import Reason
 
@@ -16,12 +17,17 @@ __all__ = [
     "Admission",
     "Amount",
     "Blocked",
+    "ClusterModel",
+    "GroupModel",
     "Limit",
     "Line",
     "NodeModel",
+    "PersonLimit",
     "Placement",
     "Plan",
+    "Policy",
     "Preemption",
+    "Quota",
     "Reservation",
     "RoleShape",
     "Running",
@@ -29,6 +35,8 @@ __all__ = [
     "Snapshot",
     "Workload",
 ]
+
+Place = tuple[str, str]  # cluster, flavor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +56,99 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A quota of one group (and all below it) on one cluster and flavor; None is no limit."""
+    """An amount of each resource; None is no limit."""
 
     cpu: int | None = None
     memory: int | None = None
     gpu: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a group, with all groups below it, may use of one flavor on one cluster.
+
+    Parameters
+    ----------
+    nominal
+        What is the group's own whenever it wants it. A resource without a nominal amount is not limited.
+    borrowing
+        How much more it may use of what its sisters do not use; unset: all that they lend.
+    lending
+        How much of its unused nominal its sisters may use; unset: all of it.
+    """
+
+    nominal: Limit = field(default_factory=Limit)
+    borrowing: Limit = field(default_factory=Limit)
+    lending: Limit = field(default_factory=Limit)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLimit:
+    """What one person may have at one time within a group and all groups below it."""
+
+    running: int | None = None
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How those who wait are ordered, and whether any may pass one that cannot start.
+
+    Parameters
+    ----------
+    order
+        The name of an order in ``queue/orders``.
+    backfill
+        False: nobody behind the first that waits for room starts before it, where it waits.
+    """
+
+    order: str = "fifo"
+    backfill: bool = True
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """A cluster. ``held`` is why nothing starts there for now (maintenance, a full disk), if so."""
+
+    name: str
+    region: str = ""
+    policy: Policy | None = None
+    held: Reason | None = None
+
+
+@dataclass(frozen=True)
+class GroupModel:
+    """A group of the tree: its parent's name is its own without the last part.
+
+    Parameters
+    ----------
+    policy
+        Unset: the parent's, at last the cluster's, at last first come first served.
+    used
+        Decayed GPU-seconds up to the snapshot, of this group alone.
+    held
+        Why nothing of this group and those below it starts for now, if so.
+    """
+
+    name: str
+    quotas: Mapping[Place, Quota] = field(default_factory=dict)
+    person: PersonLimit | None = None
+    policy: Policy | None = None
+    used: float = 0.0
+    held: Reason | None = None
+
+
 @dataclass(frozen=True)
 class NodeModel:
-    """A machine. ``unusable`` says why nothing may start there now (blocked, not ready)."""
+    """A machine.
+
+    Parameters
+    ----------
+    levels
+        Where it stands, from the outside in: ``("hall-a", "rack-7")``.
+    unusable
+        Why nothing may start there now (blocked, not ready), if so.
+    """
 
     cluster: str
     name: str
@@ -65,46 +156,89 @@ class NodeModel:
     capacity: Amount
     address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    levels: tuple[str, ...] = ()
     unusable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoleShape:
-    """Identical replicas. ``flavors`` in the user's order; none means any one flavor."""
+    """Identical replicas.
+
+    Parameters
+    ----------
+    replicas
+        The fewest that make a gang.
+    most
+        The most that it can use, if it is elastic; what it gets is decided at admission.
+    flavors
+        In the user's order; none means any one flavor.
+    """
 
     name: str
     replicas: int
     need: Amount
     flavors: tuple[str, ...] = ()
+    most: int | None = None
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Everything about a workload that decides where it fits; equal shapes share one fit."""
+    """Everything about a workload that decides where it fits; equal shapes share one fit.
+
+    Parameters
+    ----------
+    topology
+        ``node``: all replicas on one node; ``rack``: under one innermost level; ``any``: packed as well
+        as it goes.
+    """
 
     roles: tuple[RoleShape, ...]
     clusters: tuple[str, ...] = ()
     exclude_nodes: frozenset[str] = frozenset()
     exclude_addresses: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
+    topology: Literal["node", "rack", "any"] = "any"
+    region: str = ""
 
     @cached_property
     def key(self) -> int:
         """A hash computed once: lines are looked up by it thousands of times a pass."""
-        return hash((self.roles, self.clusters, self.exclude_nodes, self.exclude_addresses, self.labels))
+        return hash(
+            (
+                self.roles,
+                self.clusters,
+                self.exclude_nodes,
+                self.exclude_addresses,
+                self.labels,
+                self.topology,
+                self.region,
+            )
+        )
 
     def __hash__(self) -> int:
         return self.key
 
     @property
     def total(self) -> Amount:
-        """What the whole gang needs."""
+        """What the whole gang needs at the least."""
         return sum((role.need * role.replicas for role in self.roles), Amount())
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What waits. ``rank`` orders: smaller goes first."""
+    """What waits.
+
+    Parameters
+    ----------
+    place
+        When it came: smaller goes first among equals. It keeps its place when it is preempted.
+    time_limit
+        Seconds that it may run; 0 never ends (a service).
+    owner
+        Whose it is, for what one person may have.
+    waits
+        Why it may not start whatever is free, if so: suspended, waiting for other jobs, an array's limit.
+    """
 
     id: str
     group: str
@@ -112,6 +246,8 @@ class Workload:
     place: float
     shape: Shape
     time_limit: int = 0
+    owner: str = ""
+    waits: Reason | None = None
 
     @property
     def rank(self) -> tuple[int, float, str]:
@@ -121,7 +257,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Line:
-    """The workloads of one group with one shape, in order: when the first cannot start, none can."""
+    """The workloads of one group with one shape, in order of rank."""
 
     group: str
     shape: Shape
@@ -142,13 +278,34 @@ class Placement:
 
 @dataclass(frozen=True)
 class Running:
-    """An attempt that holds its nodes. ``ends``: unix time by which its time limit ends it, if known."""
+    """An attempt that holds its nodes.
+
+    Parameters
+    ----------
+    ends
+        Unix time by which its time limit ends it, if it is known: always, except before it began to run
+        (then ``time_limit`` from now) and for services, which never end.
+    started
+        When it was admitted.
+    saved
+        When it last saved what it did; unset: never. What is lost with it is its GPU-time since.
+    stopping
+        It has been told to make room, or to end: it is nobody's victim again.
+    preemptible
+        False: it is never stopped for others, whatever their priority.
+    """
 
     id: str
     group: str
     placements: tuple[Placement, ...]
     priority: int = 0
     ends: float | None = None
+    time_limit: int = 0
+    started: float = 0.0
+    saved: float | None = None
+    owner: str = ""
+    stopping: bool = False
+    preemptible: bool = True
 
 
 @dataclass(frozen=True)
@@ -157,17 +314,15 @@ class Snapshot:
 
     Parameters
     ----------
-    limits
-        By group, then by cluster and flavor. A limit holds for the group and all groups below it.
-    closed
-        Clusters that admit nothing for now, with the sentence that says why (a full disk).
+    clusters, groups
+        By name. A cluster or group that is not named here has no policy, quota or limit of its own.
     """
 
     nodes: tuple[NodeModel, ...]
     lines: tuple[Line, ...]
     running: tuple[Running, ...] = ()
-    limits: Mapping[str, Mapping[tuple[str, str], Limit]] = field(default_factory=dict)
-    closed: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, GroupModel] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterModel] = field(default_factory=dict)
 
     @staticmethod
     def lines_of(workloads: Iterable[Workload]) -> tuple[Line, ...]:
@@ -183,7 +338,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Admission:
-    """A workload that starts now, all of it."""
+    """A workload that starts now, all of it. ``placements`` says how many replicas an elastic role got."""
 
     workload: Workload
     cluster: str
@@ -192,18 +347,20 @@ class Admission:
 
 @dataclass(frozen=True)
 class Preemption:
-    """An attempt that is to make room."""
+    """An attempt that is to make room, so that ``workload`` can start once it and its fellows are gone."""
 
     running: str
-    for_workload: str
+    workload: str
+    why: Literal["priority", "reclaim"]
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """Nodes that are kept for a workload from a time on."""
+    """Nodes that are kept for a workload from a time on; ``start`` is bounded by time limits alone."""
 
     workload: str
     start: float
+    cluster: str
     placements: tuple[Placement, ...]
 
 
@@ -217,7 +374,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one pass decided."""
+    """What one pass decided: every waiting workload is in ``admit`` or, once, in ``blocked``."""
 
     admit: tuple[Admission, ...] = ()
     preempt: tuple[Preemption, ...] = ()

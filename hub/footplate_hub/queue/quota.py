@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .model import Amount, Limit, Placement, Running
+from .model import Amount, GroupModel, Limit, Place, Placement, Running
 
 __all__ = ["Quotas", "Shortage", "lineage"]
 
-Place = tuple[str, str]  # cluster, flavor
 RESOURCES = ("cpu", "memory", "gpu")
 
 
@@ -40,8 +39,12 @@ class Shortage:
 class Quotas:
     """Limits, and the use that counts against them, which grows as the pass admits."""
 
-    def __init__(self, limits: Mapping[str, Mapping[Place, Limit]], running: tuple[Running, ...]) -> None:
-        self._limits = limits
+    def __init__(self, groups: Mapping[str, GroupModel], running: tuple[Running, ...]) -> None:
+        self._limits: dict[str, dict[Place, Limit]] = {
+            group.name: {place: quota.nominal for place, quota in group.quotas.items()}
+            for group in groups.values()
+            if group.quotas
+        }
         self._used: dict[tuple[str, Place], Amount] = {}
         for attempt in running:
             self.take(attempt.group, attempt.placements)

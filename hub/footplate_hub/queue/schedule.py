@@ -16,7 +16,7 @@ import numpy as np
 
 from footplate_spec.reasons import Reason
 
-from .explain import Explainer, Moment
+from .explain import Explainer, Moment, held_cluster
 from .fit import Mask, Nodes, Option, Room, demand, feasible, fit, options, vector
 from .model import Admission, Blocked, Line, Placement, Plan, Shape, Snapshot
 from .quota import Quotas
@@ -72,7 +72,7 @@ class _Pass:
         self.free: Room = self.nodes.capacity.copy()
         for attempt in snapshot.running:
             self._use(attempt.placements)
-        self.quotas = Quotas(snapshot.limits, snapshot.running)
+        self.quotas = Quotas(snapshot.groups, snapshot.running)
         self.held: Mask = np.zeros(len(self.nodes.models), np.bool_)
         self._allowed: dict[Shape, Mask] = {}
         self._options: dict[Shape, list[Option]] = {}
@@ -86,7 +86,7 @@ class _Pass:
             self._allowed[shape] = self.nodes.allowed(shape)
         mask = self._allowed[shape] & self.nodes.usable & ~self.held
         for option in self._options[shape]:
-            if option.cluster in self.snapshot.closed:
+            if held_cluster(self.snapshot, option.cluster) is not None:
                 continue
             if self.quotas.shortages(line.group, demand(shape, option)):
                 continue

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from footplate_hub.queue.model import Amount, Limit, Snapshot
+from footplate_hub.queue.model import Amount, GroupModel, Snapshot
 from footplate_hub.queue.quota import lineage
 from footplate_hub.queue.schedule import schedule
 from footplate_spec.reasons import ReasonCode as Code
-from support.worlds import GI, node, role, running, workload, world
+from support.worlds import GI, full_disk, node, quota, role, running, workload, world
 
 SEEDS = range(150)
 GROUPS = ["a", "a/x", "b"]
@@ -65,13 +65,12 @@ def random_world(seed: int) -> Snapshot:
         )
         for i in range(rng.randint(0, 12))
     ]
-    limits = {
-        group: {("local", flavor): Limit(gpu=rng.choice([None, 1, 4]), cpu=rng.choice([None, 8000]))}
-        for group in rng.sample(GROUPS, rng.randint(0, 3))
-        for flavor in [rng.choice(["cpu", "old", "new"])]
-    }
-    closed = {"far": "The disk is full."} if rng.random() < 0.1 else {}
-    return world(nodes, waiting, running=tuple(busy), limits=limits, closed=closed)
+    groups: dict[str, GroupModel] = {}
+    for group in rng.sample(GROUPS, rng.randint(0, 3)):
+        flavor = rng.choice(["cpu", "old", "new"])
+        groups |= quota(group, flavor, gpu=rng.choice([None, 1, 4]), cpu=rng.choice([None, 8000]))
+    clusters = full_disk("far") if rng.random() < 0.1 else {}
+    return world(nodes, waiting, running=tuple(busy), groups=groups, clusters=clusters)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -100,7 +99,7 @@ def test_promises_hold(seed):
             assert placement.flavor == on.flavor
             assert not asked.flavors or on.flavor in asked.flavors
             assert not shape.clusters or on.cluster in shape.clusters
-            assert on.cluster not in snapshot.closed
+            assert on.cluster not in snapshot.clusters
 
     # No node and no quota is over-committed.
     used = [p for r in snapshot.running for p in r.placements] + placed
@@ -112,8 +111,8 @@ def test_promises_hold(seed):
     holders = [(r.group, r.placements) for r in snapshot.running]
     before = list(holders)
     holders += [(a.workload.group, a.placements) for a in plan.admit]
-    for group, limits in snapshot.limits.items():
-        for place, limit in limits.items():
+    for group, model in snapshot.groups.items():
+        for place, limits in model.quotas.items():
             for resource in ("cpu", "memory", "gpu"):
 
                 def use(of, group=group, place=place, resource=resource):
@@ -124,7 +123,7 @@ def test_promises_hold(seed):
                         if group in lineage(who) and (p.cluster, p.flavor) == place
                     )
 
-                most = getattr(limit, resource)
+                most = getattr(limits.nominal, resource)
                 assert most is None or use(holders) <= max(most, use(before))
 
 
@@ -150,7 +149,7 @@ def test_nobody_starts_who_keeps_an_earlier_one_with_the_same_needs_waiting(seed
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nobody_behind_takes_a_flavor_that_one_who_waits_for_room_could_use(seed):
-    snapshot = replace(random_world(seed), limits={}, closed={})
+    snapshot = replace(random_world(seed), groups={}, clusters={})
     plan = schedule(snapshot, 0.0)
     rooms = {Code.WAITING_FOR_CAPACITY, Code.TOPOLOGY_PLACEMENT_FAILED}
     for line in snapshot.lines:

@@ -9,7 +9,7 @@ import pytest
 from footplate_hub.queue.model import Amount
 from footplate_hub.queue.schedule import schedule
 from footplate_spec.reasons import ReasonCode as Code
-from support.worlds import GI, node, quota, role, running, workload, world
+from support.worlds import GI, full_disk, node, quota, role, running, workload, world
 
 
 def admitted(plan) -> list[str]:
@@ -103,7 +103,7 @@ def test_one_who_waits_for_quota_or_can_never_run_holds_nobody_up():
         workload("shut-out", role(gpu=1), place=3, exclude_nodes=frozenset({"g"})),
         workload("ok", role(gpu=4), place=4),
     ]
-    plan = schedule(world(nodes, waiting, limits=quota("poor", "gpu", gpu=1)), 0)
+    plan = schedule(world(nodes, waiting, groups=quota("poor", "gpu", gpu=1)), 0)
     assert admitted(plan) == ["ok"]
     assert plan.reasons["over"].code == Code.EXCEEDS_MAX_QUOTA
     assert plan.reasons["never"].code == Code.NO_MATCHING_FLAVOR
@@ -114,7 +114,7 @@ def test_a_quota_counts_all_groups_below_it():
     nodes = [node("g", gpu=8)]
     busy = [running("r", nodes[0], Amount(1000, GI, 2), group="research/vision")]
     waiting = [workload("w", role(gpu=2), group="research/speech")]
-    plan = schedule(world(nodes, waiting, running=tuple(busy), limits=quota("research", "gpu", gpu=3)), 0)
+    plan = schedule(world(nodes, waiting, running=tuple(busy), groups=quota("research", "gpu", gpu=3)), 0)
     reason = plan.reasons["w"]
     assert reason.code == Code.WAITING_FOR_QUOTA
     assert reason.message == "Needs 2 GPUs on gpu; group research uses 2 GPUs of its quota of 3 GPUs."
@@ -170,7 +170,7 @@ def test_enough_in_all_but_not_together_is_said_so():
 def test_a_closed_cluster_says_why_and_another_is_used():
     nodes = [node("a"), node("x", cluster="far")]
     waiting = [workload("1", clusters=("local",)), workload("2", place=1)]
-    plan = schedule(world(nodes, waiting, closed={"local": "The disk is full."}), 0)
+    plan = schedule(world(nodes, waiting, clusters=full_disk("local")), 0)
     assert admitted(plan) == ["2"]
     assert (plan.reasons["1"].code, plan.reasons["1"].message) == (Code.DISK_LOW, "The disk is full.")
 
@@ -179,7 +179,7 @@ def test_several_causes_are_told_together_the_most_fundamental_first():
     nodes = [node("a", gpu=2)]
     busy = (running("r", nodes[0], Amount(1000, GI, 2)),)
     plan = schedule(
-        world(nodes, [workload("w", role(gpu=1))], running=busy, limits=quota("research", "gpu", gpu=2)), 0
+        world(nodes, [workload("w", role(gpu=1))], running=busy, groups=quota("research", "gpu", gpu=2)), 0
     )
     reason = plan.reasons["w"]
     assert [reason.code, *(cause.code for cause in reason.causes)] == [
