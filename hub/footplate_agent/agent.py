@@ -121,6 +121,8 @@ class _Agent:
     def _get_going(self, execution: int) -> None:
         """Prepare, and order the start; whatever prevents it becomes the execution's end."""
         problem: Optional[ExitRecord] = None
+        # While a process joins a control group the kernel lets no other begin, so threads come first.
+        self._channel.send({"do": "seat"})
         try:
             cache = Cache(str(self._start["cache"]))
             supplies = Supplies(self._api, cache, self._stop, self._control.say)

@@ -87,8 +87,6 @@ class _Keeper:
         )
         self._start = self._folder.read_start()
         self._recover()
-        if not self._folder.executions():
-            self._seat = self._take_seat()
         while not self._ended:
             now = time.monotonic()
             if self._agent is None and now >= self._agent_due:
@@ -222,7 +220,9 @@ class _Keeper:
 
     def _obey(self, message: Dict[str, Any]) -> None:
         order = message.get("do")
-        if order == "start":
+        if order == "seat" and self._seat is None and self._execution is None:
+            self._seat = self._take_seat()
+        elif order == "start":
             self._execute(message)
         elif order == "stop" and self._execution is not None:
             self._execution.stop(str(message["reason"]), float(message["grace"]), time.monotonic())
