@@ -1,15 +1,34 @@
-"""Quotas during one pass: who uses how much of what, and whose limit would be passed."""
+"""Quotas during one pass: who uses how much of what, what each group may still have, and who is in the way.
+
+Each resource of each cluster and flavor has a tree of its own: the groups that have a nominal amount of it,
+under one implied root. A group without one is transparent: its use counts in the nearest group above that
+has one, and where there is none it is open and counts nowhere. What a group does not keep for itself
+(``lending``) is shared by all under its parent. The formulas are those of Kueue's hierarchical cohorts
+(``pkg/cache/scheduler/resource_node.go``), for groups whose nominal amount includes what is below them:
+
+- shared(n) = nominal(n) - the sum of kept(c) over its children c
+- kept(n) = max(0, shared(n) - lending(n)), or 0 where lending is unset
+- use(n) = its own use + the sum of max(0, use(c) - kept(c)) over its children c
+- available(n) = max(0, kept(n) - use(n)) + min(available(parent), headroom(n))
+- headroom(n) = shared(n) - kept(n) - max(0, use(n) - kept(n)) + borrowing(n)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from .model import Amount, GroupModel, Limit, Place, Placement, Running
+from .model import Amount, GroupModel, Limit, PersonLimit, Place, Placement, Running
 
-__all__ = ["Quotas", "Shortage", "lineage"]
+__all__ = ["RESOURCES", "UNLIMITED", "PersonShortage", "Quotas", "Shortage", "lineage"]
 
 RESOURCES = ("cpu", "memory", "gpu")
+UNLIMITED = 2**62
+_ROOT = 0
+_TOLD = 5  # borrowers that a shortage names
+_Values = tuple[int, int, int]  # of RESOURCES, in their order
 
 
 def lineage(group: str) -> Iterator[str]:
@@ -19,61 +38,358 @@ def lineage(group: str) -> Iterator[str]:
         group = group.rpartition("/")[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shortage:
-    """A limit that does not allow what is asked. ``ever``: not even when nothing else runs."""
+    """A quota that does not allow what is asked.
 
+    Parameters
+    ----------
+    kind
+        ``never``: more than could ever be had; ``borrowing``: the group's borrowing limit stands in the way;
+        ``now``: others use it.
+    group
+        Whose quota stands in the way: the asker's group, or one above it.
+    nominal, used, borrowed
+        The group's own, what it uses with all groups below it, and how much of that is beyond its own.
+    limit
+        The most that the asker could have: ever, or, for ``borrowing``, the most that the group may use.
+    lent
+        Sisters of the group, or of those between it and the asker, that use more than their own, and how
+        much more; those with the most.
+    """
+
+    kind: Literal["never", "borrowing", "now"]
     group: str
     place: Place
     resource: str
     asked: int
+    nominal: int
+    used: int
+    limit: int
+    lent: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def borrowed(self) -> int:
+        """How much of its use is beyond its own."""
+        return max(0, self.used - self.nominal)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonShortage:
+    """What one person may have within a group, and has. ``resource``: ``running`` or ``gpus``."""
+
+    group: str
+    owner: str
+    resource: Literal["running", "gpus"]
+    asked: int
     used: int
     limit: int
 
-    @property
-    def ever(self) -> bool:
-        """Whether it is refused for good."""
-        return self.asked > self.limit
-
 
 class Quotas:
-    """Limits, and the use that counts against them, which grows as the pass admits."""
+    """The use that counts against every quota; it grows as a pass admits, and shrinks as it preempts.
 
-    def __init__(self, groups: Mapping[str, GroupModel], running: tuple[Running, ...]) -> None:
-        self._limits: dict[str, dict[Place, Limit]] = {
-            group.name: {place: quota.nominal for place, quota in group.quotas.items()}
-            for group in groups.values()
-            if group.quotas
+    Parameters
+    ----------
+    groups
+        By name; those that are not named have no quota of their own.
+    running
+        What counts from the start.
+    """
+
+    def __init__(self, groups: Mapping[str, GroupModel], running: Iterable[Running] = ()) -> None:
+        self._trees: dict[Place, tuple[_Tree | None, ...]] = {}
+        for place in dict.fromkeys(place for group in groups.values() for place in group.quotas):
+            self._trees[place] = tuple(_tree(groups, place, resource) for resource in RESOURCES)
+        self._persons: dict[str, PersonLimit] = {
+            name: group.person for name, group in groups.items() if group.person is not None
         }
-        self._used: dict[tuple[str, Place], Amount] = {}
+        self._has: dict[tuple[str, str], tuple[int, int]] = {}  # group, owner -> attempts, GPUs
+        self._available: dict[Place, dict[str, _Values]] = {place: {} for place in self._trees}
         for attempt in running:
-            self.take(attempt.group, attempt.placements)
+            self.take(attempt.group, attempt.owner, attempt.placements)
 
-    def take(self, group: str, placements: tuple[Placement, ...]) -> None:
+    # Counting
+
+    def take(self, group: str, owner: str, placements: Iterable[Placement]) -> None:
         """Count what was placed."""
+        self._count(group, owner, placements, 1)
+
+    def release(self, group: str, owner: str, placements: Iterable[Placement]) -> None:
+        """Count it no more."""
+        self._count(group, owner, placements, -1)
+
+    def _count(self, group: str, owner: str, placements: Iterable[Placement], sign: int) -> None:
         sums: dict[Place, Amount] = {}
+        gpus = 0
         for placement in placements:
             place = (placement.cluster, placement.flavor)
-            sums[place] = sums.get(place, Amount()) + placement.need
-        for holder in lineage(group):
-            if holder in self._limits:
-                for place, amount in sums.items():
-                    key = (holder, place)
-                    self._used[key] = self._used.get(key, Amount()) + amount
+            gpus += placement.need.gpu
+            if place in self._trees:
+                sums[place] = sums.get(place, Amount()) + placement.need
+        for place, amount in sums.items():
+            for tree, value in zip(self._trees[place], _values(amount), strict=True):
+                if tree is not None and value:
+                    tree.add(group, sign * value)
+            self._available[place] = {}
+        for holder in lineage(group) if self._persons else ():
+            if holder in self._persons:
+                attempts, had = self._has.get((holder, owner), (0, 0))
+                self._has[holder, owner] = (attempts + sign, had + sign * gpus)
+
+    # Asking
+
+    def available(self, group: str, place: Place) -> _Values:
+        """CPU, memory and GPUs that a group could still have now; `UNLIMITED` where nothing limits it."""
+        known = self._available.get(place)
+        if known is None:
+            return (UNLIMITED, UNLIMITED, UNLIMITED)
+        if group not in known:
+            cpu, memory, gpu = (
+                UNLIMITED if tree is None else tree.available(group) for tree in self._trees[place]
+            )
+            known[group] = (cpu, memory, gpu)
+        return known[group]
+
+    def allows(self, group: str, asked: Mapping[Place, Amount]) -> bool:
+        """Whether `shortages` is empty, at a fraction of its cost."""
+        for place, amount in asked.items():
+            if place in self._trees:
+                cpu, memory, gpu = self.available(group, place)
+                if (
+                    (amount.gpu and amount.gpu > gpu)
+                    or (amount.cpu and amount.cpu > cpu)
+                    or (amount.memory and amount.memory > memory)
+                ):
+                    return False
+        return True
+
+    def allows_person(self, group: str, owner: str, gpus: int) -> bool:
+        """Whether `person_shortages` is empty."""
+        return not (self._persons and self.person_shortages(group, owner, gpus))
 
     def shortages(self, group: str, asked: Mapping[Place, Amount]) -> list[Shortage]:
-        """Every limit that ``asked`` would pass, the group's own first."""
+        """Every quota that ``asked`` would pass; for each resource, that nearest to the asker first."""
+        if self.allows(group, asked):
+            return []
+        found: list[Shortage] = []
+        for place, tree, resource, value in self._asked(asked):
+            if value > tree.available(group):
+                found += tree.shortages(group, place, resource, value)
+        return found
+
+    def person_shortages(self, group: str, owner: str, gpus: int) -> list[PersonShortage]:
+        """Every limit of one person that one more workload with so many GPUs would pass."""
         found = []
         for holder in lineage(group):
-            limits = self._limits.get(holder, {})
-            for place, amount in asked.items():
-                limit = limits.get(place)
-                if limit is None:
-                    continue
-                used = self._used.get((holder, place), Amount())
-                for resource in RESOURCES:
-                    most = getattr(limit, resource)
-                    want, have = getattr(amount, resource), getattr(used, resource)
-                    if most is not None and want and want + have > most:
-                        found.append(Shortage(holder, place, resource, want, have, most))
+            limit = self._persons.get(holder)
+            if limit is None:
+                continue
+            attempts, had = self._has.get((holder, owner), (0, 0))
+            if limit.running is not None and attempts + 1 > limit.running:
+                found.append(PersonShortage(holder, owner, "running", 1, attempts, limit.running))
+            if limit.gpus is not None and gpus and had + gpus > limit.gpus:
+                found.append(PersonShortage(holder, owner, "gpus", gpus, had, limit.gpus))
         return found
+
+    # Borrowing
+
+    def within_nominal(self, group: str, asked: Mapping[Place, Amount]) -> bool:
+        """Whether the group has a nominal amount of something asked, and stays within it in everything."""
+        own = False
+        for _, tree, _, value in self._asked(asked):
+            holder = tree.holder(group)
+            if holder != _ROOT:
+                own = True
+                if tree.total[holder] + value > tree.nominal[holder]:
+                    return False
+        return own
+
+    def may_reclaim(self, group: str, asked: Mapping[Place, Amount], borrower: str) -> bool:
+        """Whether what ``borrower`` uses is, by quota, the group's own.
+
+        Below the nearest group that has both of them, everyone on the group's side stays within its nominal
+        amounts with ``asked`` added, and everyone on the borrower's side uses more than its own of something
+        that is asked. A group that is above the other has nothing to give back to it: what it uses itself
+        was never a sister's.
+        """
+        borrowed = False
+        for _, tree, _, value in self._asked(asked):
+            mine, theirs = tree.apart(group, borrower)
+            if any(tree.total[node] + value > tree.nominal[node] for node in mine):
+                return False
+            if mine and theirs and all(tree.total[node] > tree.nominal[node] for node in theirs):
+                borrowed = True
+        return borrowed
+
+    def borrowing_groups(self, place: Place) -> dict[str, Amount]:
+        """Groups that use more than their own, and how much more."""
+        over: dict[str, dict[str, int]] = {}
+        for tree, resource in zip(self._trees.get(place, ()), RESOURCES, strict=False):
+            if tree is not None:
+                for node, more in itertools.chain.from_iterable(tree.over().values()):
+                    over.setdefault(tree.names[node], {})[resource] = more
+        return {name: Amount(**amounts) for name, amounts in sorted(over.items())}
+
+    def _asked(self, asked: Mapping[Place, Amount]) -> Iterator[tuple[Place, _Tree, str, int]]:
+        for place, amount in asked.items():
+            trees = self._trees.get(place)
+            if trees is not None:
+                for tree, resource, value in zip(trees, RESOURCES, _values(amount), strict=True):
+                    if tree is not None and value:
+                        yield place, tree, resource, value
+
+
+class _Tree:
+    """The groups that have a nominal amount of one resource, parents first; `_ROOT` is above them all."""
+
+    def __init__(self, limits: Mapping[str, tuple[int, int | None, int | None]]) -> None:
+        self.names = ["", *sorted(limits)]  # a path sorts behind its beginning
+        self._nodes = {name: node for node, name in enumerate(self.names)}
+        self._nodes[""] = _ROOT
+        self.nominal = [0, *(limits[name][0] for name in self.names[1:])]
+        borrowing = [0, *(limits[name][1] for name in self.names[1:])]
+        lending = [None, *(limits[name][2] for name in self.names[1:])]
+        self.borrowing = [UNLIMITED if most is None else most for most in borrowing]
+        count = len(self.names)
+        self.parent = [_ROOT, *(self.holder(name.rpartition("/")[0]) for name in self.names[1:])]
+        self.shared = list(self.nominal)
+        self.kept = [0] * count
+        for node in range(count - 1, _ROOT, -1):
+            most = lending[node]
+            self.kept[node] = 0 if most is None else max(0, self.shared[node] - most)
+            if self.parent[node] == _ROOT:
+                self.shared[_ROOT] += self.shared[node] - self.kept[node]
+            else:
+                self.shared[self.parent[node]] -= self.kept[node]
+        self.most = list(self.shared)
+        for node in range(1, count):
+            self.most[node] = min(
+                self.shared[node] + self.borrowing[node], self.kept[node] + self.most[self.parent[node]]
+            )
+        self.use = [0] * count
+        self.total = [0] * count
+        self._known: dict[int, int] = {}
+        self._borrowers: dict[int, list[tuple[int, int]]] | None = None
+
+    def holder(self, group: str) -> int:
+        """The nearest group, from this one up, that has a nominal amount; `_ROOT` if there is none."""
+        node = self._nodes.get(group)
+        if node is None:
+            node = self._nodes[group] = self.holder(group.rpartition("/")[0])
+        return node
+
+    def add(self, group: str, value: int) -> None:
+        """Count use; what is beyond what a group keeps counts above it too."""
+        node = self.holder(group)
+        above = value
+        while node != _ROOT:
+            before = self.use[node]
+            self.use[node] += above
+            self.total[node] += value
+            above = max(0, before + above - self.kept[node]) - max(0, before - self.kept[node])
+            node = self.parent[node]
+            if node == _ROOT:
+                self.use[_ROOT] += above
+        self._known.clear()
+        self._borrowers = None
+
+    def available(self, group: str) -> int:
+        """What it could still have."""
+        node = self.holder(group)
+        return UNLIMITED if node == _ROOT else self._left(node)
+
+    def _left(self, node: int) -> int:
+        if node not in self._known:
+            if node == _ROOT:
+                self._known[node] = self.shared[node] - self.use[node]
+            else:
+                local = max(0, self.kept[node] - self.use[node])
+                self._known[node] = local + min(self._left(self.parent[node]), self._headroom(node))
+        return self._known[node]
+
+    def _headroom(self, node: int) -> int:
+        kept = self.kept[node]
+        return self.shared[node] - kept - max(0, self.use[node] - kept) + self.borrowing[node]
+
+    def shortages(self, group: str, place: Place, resource: str, asked: int) -> list[Shortage]:
+        """Why it cannot have so much: for good, or each group on the way up that stands in the way."""
+        path = self._path(group)
+        most = self.most[path[0]]
+
+        def shortage(kind: Literal["never", "borrowing", "now"], node: int, limit: int) -> Shortage:
+            used, nominal = self.total[node], self.nominal[node]
+            return Shortage(kind, self.names[node], place, resource, asked, nominal, used, limit, tuple(lent))
+
+        lent: list[tuple[str, int]] = []
+        if asked > most:
+            return [shortage("never", self._least(path, asked), most)]
+        found = []
+        want = asked
+        for node in path:
+            lent += self._sisters(node)
+            want -= max(0, self.kept[node] - self.use[node])
+            if want > self._headroom(node):
+                found.append(shortage("borrowing", node, self.nominal[node] + self.borrowing[node]))
+        if want > self._left(_ROOT):
+            found.append(shortage("now", path[-1], most))
+        return found
+
+    def _least(self, path: list[int], asked: int) -> int:
+        """The group whose quota, with all that it may borrow, is too small."""
+        below = 0  # what the groups passed on the way up keep
+        for node in path:
+            if asked > below + self.shared[node] + self.borrowing[node]:
+                return node
+            below += self.kept[node]
+        return path[-1]
+
+    def over(self) -> dict[int, list[tuple[int, int]]]:
+        """By parent: who uses more than its own, and how much more, the most first."""
+        if self._borrowers is None:
+            self._borrowers = {}
+            for node in range(1, len(self.names)):
+                if self.total[node] > self.nominal[node]:
+                    more = self.total[node] - self.nominal[node]
+                    self._borrowers.setdefault(self.parent[node], []).append((node, more))
+            for borrowers in self._borrowers.values():
+                borrowers.sort(key=lambda borrower: (-borrower[1], borrower[0]))
+        return self._borrowers
+
+    def _sisters(self, node: int) -> list[tuple[str, int]]:
+        borrowers = self.over().get(self.parent[node], [])[: _TOLD + 1]
+        return [(self.names[other], more) for other, more in borrowers if other != node][:_TOLD]
+
+    def apart(self, group: str, other: str) -> tuple[list[int], list[int]]:
+        """The groups on either side below the nearest one that has both."""
+        mine, theirs = self._path(group), self._path(other)
+        while mine and theirs and mine[-1] == theirs[-1]:
+            mine.pop()
+            theirs.pop()
+        return mine, theirs
+
+    def _path(self, group: str) -> list[int]:
+        """The group's holder and all above it, without the root."""
+        node, path = self.holder(group), []
+        while node != _ROOT:
+            path.append(node)
+            node = self.parent[node]
+        return path
+
+
+def _tree(groups: Mapping[str, GroupModel], place: Place, resource: str) -> _Tree | None:
+    limits: dict[str, tuple[int, int | None, int | None]] = {}
+    for name, group in groups.items():
+        quota = group.quotas.get(place)
+        if quota is not None and (nominal := _of(quota.nominal, resource)) is not None:
+            limits[name] = (nominal, _of(quota.borrowing, resource), _of(quota.lending, resource))
+    return _Tree(limits) if limits else None
+
+
+def _of(limit: Limit, resource: str) -> int | None:
+    value: int | None = getattr(limit, resource)
+    return value
+
+
+def _values(amount: Amount) -> _Values:
+    return (amount.cpu, amount.memory, amount.gpu)
