@@ -52,8 +52,10 @@ def world(nodes: list[NodeModel], waiting: list[Workload], **extra: Any) -> Snap
     return Snapshot(nodes=tuple(nodes), lines=Snapshot.lines_of(waiting), **extra)
 
 
-def quota(group: str, flavor: str, **amounts: int | None) -> dict[str, GroupModel]:
-    return {group: GroupModel(group, {("local", flavor): Quota(Limit(**amounts))})}
+def quota(group: str, flavor: str, *, hard: bool = False, **amounts: int | None) -> dict[str, GroupModel]:
+    """A group's own amounts; ``hard``: it borrows nothing."""
+    borrowing = Limit(**dict.fromkeys(amounts, 0)) if hard else Limit()
+    return {group: GroupModel(group, {("local", flavor): Quota(Limit(**amounts), borrowing)})}
 
 
 def full_disk(cluster: str) -> dict[str, ClusterModel]:

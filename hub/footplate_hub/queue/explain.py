@@ -16,8 +16,9 @@ from footplate_spec.units import format_seconds
 
 from .fit import Mask, Nodes, Option, Room, demand, feasible
 from .model import Amount, Line, Shape, Snapshot
-from .quota import Quotas, Shortage
-from .words import NAMES, amount_words, list_words, need_words, quantity
+from .quota import Quotas
+from .quota_reasons import quota_reason
+from .words import amount_words, list_words, need_words, quantity
 
 __all__ = ["Explainer", "Moment", "held_cluster"]
 
@@ -72,7 +73,7 @@ class Explainer:
         if held is not None:
             causes.append(held)
         shortages = moment.quotas.shortages(line.group, demand(shape, option))
-        causes += [_quota_reason(shortage) for shortage in shortages]
+        causes += [quota_reason(shortage) for shortage in shortages]
         if static is None:
             usable = allowed & self._nodes.usable
             if not feasible(self._nodes, moment.free, usable, shape, option):
@@ -204,28 +205,6 @@ def held_cluster(snapshot: Snapshot, cluster: str) -> Reason | None:
     """Why nothing starts on a cluster, if so."""
     model = snapshot.clusters.get(cluster)
     return model.held if model is not None else None
-
-
-def _quota_reason(shortage: Shortage) -> Reason:
-    _, flavor = shortage.place
-    what = NAMES[shortage.resource]
-    numbers = {
-        "group": shortage.group,
-        "flavor": flavor,
-        "resource": shortage.resource,
-        "asked": shortage.asked,
-        "used": shortage.used,
-        "limit": shortage.limit,
-    }
-    asked, limit = (quantity(n, shortage.resource) for n in (shortage.asked, shortage.limit))
-    if shortage.ever:
-        message = f"Needs {asked} on {flavor}; the quota of group {shortage.group} is {limit}."
-        return Reason(code=ReasonCode.EXCEEDS_MAX_QUOTA, message=message, numbers=numbers)
-    used = quantity(shortage.used, shortage.resource)
-    message = f"Needs {asked} on {flavor}; group {shortage.group} uses {used} of its quota of {limit}."
-    return Reason(
-        code=ReasonCode.WAITING_FOR_QUOTA, message=message, numbers={**numbers, "resource_name": what}
-    )
 
 
 def _unexplained() -> Reason:

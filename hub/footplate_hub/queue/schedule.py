@@ -49,7 +49,7 @@ def schedule(snapshot: Snapshot, now: float) -> Plan:
     while heads:
         _, number, position = heads[0]
         line = snapshot.lines[number]
-        outcome = current.consider(line)
+        outcome = current.consider(line, line.workloads[position].owner)
         if isinstance(outcome, Reason):
             heapq.heappop(heads)
             blocked.append(Blocked(line.workloads[position:], outcome))
@@ -78,7 +78,7 @@ class _Pass:
         self._options: dict[Shape, list[Option]] = {}
         self._explainer = Explainer(self.nodes, snapshot, now)
 
-    def consider(self, line: Line) -> tuple[Option, tuple[Placement, ...]] | Reason:
+    def consider(self, line: Line, owner: str) -> tuple[Option, tuple[Placement, ...]] | Reason:
         """Start the next workload of a line, or say why not."""
         shape = line.shape
         if shape not in self._options:
@@ -95,7 +95,7 @@ class _Pass:
             placements = fit(self.nodes, self.free, mask, shape, option)
             if placements is not None:
                 self._use(placements)
-                self.quotas.take(line.group, placements)
+                self.quotas.take(line.group, owner, placements)
                 return option, placements
         reason, waits_for = self._explainer.explain(
             line, self._options[shape], self._allowed[shape], Moment(self.free, self.held, self.quotas)

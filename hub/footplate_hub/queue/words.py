@@ -8,9 +8,7 @@ from footplate_spec.units import format_bytes, format_cpu
 
 from .model import Amount, Shape
 
-__all__ = ["NAMES", "amount_words", "list_words", "need_words", "quantity"]
-
-NAMES = {"cpu": "CPU cores", "memory": "memory", "gpu": "GPUs"}
+__all__ = ["amount_words", "list_words", "need_words", "quantity"]
 
 
 def quantity(amount: int, resource: str) -> str:

@@ -68,7 +68,7 @@ def random_world(seed: int) -> Snapshot:
     groups: dict[str, GroupModel] = {}
     for group in rng.sample(GROUPS, rng.randint(0, 3)):
         flavor = rng.choice(["cpu", "old", "new"])
-        groups |= quota(group, flavor, gpu=rng.choice([None, 1, 4]), cpu=rng.choice([None, 8000]))
+        groups |= quota(group, flavor, hard=True, gpu=rng.choice([None, 1, 4]), cpu=rng.choice([None, 8000]))
     clusters = full_disk("far") if rng.random() < 0.1 else {}
     return world(nodes, waiting, running=tuple(busy), groups=groups, clusters=clusters)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footplate_hub.queue.model import Amount, GroupModel, Limit, PersonLimit, Placement, Quota
 from footplate_hub.queue.quota import UNLIMITED, Quotas
+from footplate_hub.queue.quota_reasons import person_reason, quota_reason
 
 GPU = ("local", "gpu")
 
@@ -179,48 +181,55 @@ def worlds(draw):
     return groups, use
 
 
-def plainly(groups: dict[str, GroupModel], use: list[tuple[str, int]]) -> dict[str, int]:
+class Plainly:
     """What each group has left, straight from the formulas, without any state that is kept."""
 
-    def above(name: str) -> str | None:
-        while name:
-            if name in groups:
-                return name
-            name = name.rpartition("/")[0]
-        return None
+    def __init__(self, groups: dict[str, GroupModel], use: list[tuple[str, int]]) -> None:
+        self.quotas = {name: group.quotas[GPU] for name, group in groups.items()}
+        self.own = dict.fromkeys(groups, 0)
+        for name, count in use:
+            if (holder := self.holder(name)) is not None:
+                self.own[holder] += count
 
-    def parent(name: str) -> str | None:
-        return above(name.rpartition("/")[0])
+    def holder(self, name: str) -> str | None:
+        above = [other for other in self.quotas if f"{name}/".startswith(f"{other}/")]
+        return max(above, key=len) if above else None
 
-    def children(name: str | None) -> list[str]:
-        return [child for child in groups if parent(child) == name]
+    def parent(self, name: str) -> str | None:
+        return self.holder(name.rpartition("/")[0])
 
-    def limit(name: str, kind: str) -> float | None:
-        return getattr(getattr(groups[name].quotas[GPU], kind), "gpu")
+    def children(self, name: str | None) -> list[str]:
+        return [child for child in self.quotas if self.parent(child) == name]
 
-    def shared(name: str | None) -> float:
+    def shared(self, name: str) -> int:
+        return self.quotas[name].nominal.gpu - sum(self.kept(child) for child in self.children(name))
+
+    def kept(self, name: str) -> int:
+        lending = self.quotas[name].lending.gpu
+        return 0 if lending is None else max(0, self.shared(name) - lending)
+
+    def beyond(self, name: str | None) -> int:
+        return sum(max(0, self.used(child) - self.kept(child)) for child in self.children(name))
+
+    def used(self, name: str) -> int:
+        return self.own[name] + self.beyond(name)
+
+    def available(self, name: str | None) -> int:
         if name is None:
-            return sum(shared(child) - kept(child) for child in children(None))
-        return limit(name, "nominal") - sum(kept(child) for child in children(name))
-
-    def kept(name: str) -> float:
-        lending = limit(name, "lending")
-        return 0 if lending is None else max(0, shared(name) - lending)
-
-    def used(name: str | None) -> float:
-        own = sum(count for who, count in use if above(who) == name) if name is not None else 0
-        return own + sum(max(0, used(child) - kept(child)) for child in children(name))
-
-    def available(name: str | None) -> float:
-        if name is None:
-            return shared(None) - used(None)
-        borrowing = limit(name, "borrowing")
-        headroom = float("inf")
+            pool = sum(self.shared(child) - self.kept(child) for child in self.children(None))
+            return pool - self.beyond(None)
+        kept, used, above = self.kept(name), self.used(name), self.available(self.parent(name))
+        borrowing = self.quotas[name].borrowing.gpu
         if borrowing is not None:
-            headroom = shared(name) - kept(name) - max(0, used(name) - kept(name)) + borrowing
-        return max(0, kept(name) - used(name)) + min(available(parent(name)), headroom)
+            above = min(above, self.shared(name) - kept - max(0, used - kept) + borrowing)
+        return max(0, kept - used) + above
 
-    return {name: int(available(above(name))) if above(name) else UNLIMITED for name in NAMES}
+    @property
+    def left(self) -> dict[str, int]:
+        holders = {name: self.holder(name) for name in NAMES}
+        return {
+            name: UNLIMITED if above is None else self.available(above) for name, above in holders.items()
+        }
 
 
 @settings(max_examples=300, deadline=None)
@@ -231,11 +240,11 @@ def test_what_is_kept_in_step_is_what_the_formulas_give(world):
     for name, count in use:
         made.take(name, "", placed(count))
     if groups:
-        assert {name: left(made, name) for name in NAMES} == plainly(groups, use)
+        assert {name: left(made, name) for name in NAMES} == Plainly(groups, use).left
     for name, count in use[:3]:
         made.release(name, "", placed(count))
     if groups:
-        assert {name: left(made, name) for name in NAMES} == plainly(groups, use[3:])
+        assert {name: left(made, name) for name in NAMES} == Plainly(groups, use[3:]).left
 
 
 @settings(max_examples=300, deadline=None)
@@ -270,7 +279,7 @@ def test_no_group_passes_its_quota_and_no_pool_is_overdrawn(world, asked):
         >= sum(
             other.quotas[GPU].nominal.gpu
             for child, other in groups.items()
-            if child.startswith(name + "/") and _nearest(child, groups) == name
+            if _nearest(child, groups) == name
         )
         for name, group in groups.items()
     )
@@ -287,3 +296,44 @@ def test_no_group_passes_its_quota_and_no_pool_is_overdrawn(world, asked):
 def _nearest(name: str, groups: dict[str, GroupModel]) -> str | None:
     above = [other for other in groups if name.startswith(other + "/")]
     return max(above, key=len) if above else None
+
+
+@pytest.mark.parametrize(
+    ("groups", "used", "asked", "says"),
+    [
+        (tree(a=(2, 1), b=(4,)), {}, 4, "with all that it may borrow, group a can have 3 GPUs."),
+        (tree(a=(2, 0), b=(4,)), {}, 4, "the quota of group a is 2 GPUs."),
+        (
+            tree(a=(2, 1), b=(4,)),
+            {"a": 2},
+            2,
+            "group a uses 2 GPUs of its quota of 2 GPUs and may borrow 1 GPU more than that.",
+        ),
+        (
+            tree(a=(2, 0), b=(4,)),
+            {"a": 1},
+            2,
+            "group a uses 1 GPU of its quota of 2 GPUs, and may borrow nothing.",
+        ),
+        (
+            tree(a=(2,), b=(4,)),
+            {"b": 5},
+            2,
+            "group a uses 0 GPUs of its quota of 2 GPUs, and others borrow from it: b (1 GPU).",
+        ),
+        (tree(a=(2,)), {"a": 3}, 1, "group a uses 3 GPUs, 1 GPU more than its quota of 2 GPUs."),
+    ],
+)
+def test_the_sentence_has_the_numbers(groups, used, asked, says):
+    [shortage, *_] = quotas(groups, **used).shortages("a", gpus(asked))
+    reason = quota_reason(shortage)
+    assert reason.message == f"Needs {asked} GPUs on gpu; {says}".replace("1 GPUs", "1 GPU")
+    assert reason.numbers["asked"] == asked
+
+
+def test_a_persons_limit_is_a_sentence_too():
+    made = Quotas({"a": GroupModel("a", person=PersonLimit(running=1, gpus=2))})
+    made.take("a", "ada", placed(2))
+    running, cards = (person_reason(shortage) for shortage in made.person_shortages("a", "ada", 1))
+    assert running.message == "ada has 1 running in group a, where one person may have 1 job at one time."
+    assert cards.message == "Needs 1 GPU; ada uses 2 in group a, where one person may have 2."
