@@ -198,6 +198,7 @@ class _Agent:
         look_every = _LOOK_EVERY if changes.descriptor is not None else _LOOK_WITHOUT_WATCH
         log_due = metrics_due = 0.0
         log_new = metrics_new = True
+        log_sent = False
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._channel.connection, selectors.EVENT_READ, "keeper")
@@ -206,7 +207,9 @@ class _Agent:
                     # At once at first, then no more than fifty requests a second.
                     if log_new and time.monotonic() >= log_due:
                         log_new = self._ship(logs)
-                        log_due = time.monotonic() + (0.0 if log_new else _LOG_PAUSE)
+                        log_sent = log_sent or log_new
+                        if log_sent and not log_new:  # having looked in vain is no reason to pause
+                            log_due, log_sent = time.monotonic() + _LOG_PAUSE, False
                     if metrics_new and time.monotonic() >= metrics_due:
                         metrics_new = False
                         if self._tell_metrics(execution, metrics):
@@ -224,7 +227,7 @@ class _Agent:
                         record = self._folder.read_exit(execution)
                         if record is not None:
                             return record
-                    if "changes" in ready or wait == look_every:
+                    if "changes" in ready or not ready:
                         changes.clear()
                         log_new = metrics_new = True
         finally:
