@@ -8,6 +8,7 @@ claim without a record ends what is left of that execution and records it as los
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -222,6 +223,8 @@ class _Keeper:
         order = message.get("do")
         if order == "seat" and self._seat is None and self._execution is None:
             self._seat = self._take_seat()
+            with contextlib.suppress(OSError):  # it is synced for certain before anything starts
+                self._folder.sync_start()
         elif order == "start":
             self._execute(message)
         elif order == "stop" and self._execution is not None:

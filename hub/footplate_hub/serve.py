@@ -16,7 +16,9 @@ from typing import Any
 import uvicorn
 
 from .app import create_app
-from .bus import EventBus
+from .engines import EngineError
+from .engines.local.nodes import check_nodes
+from .rooms import Rooms
 from .settings import Settings, SettingsError, load_settings
 
 __all__ = ["StartError", "main", "prepare"]
@@ -68,15 +70,16 @@ def prepare(data: Path) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Ends streams before it waits for requests to finish, which streams never do by themselves."""
+    """Ends what would not end by itself, people's streams and agents' waits, before it waits for the rest."""
 
-    def __init__(self, config: uvicorn.Config, bus: EventBus) -> None:
+    def __init__(self, config: uvicorn.Config, rooms: Rooms) -> None:
         super().__init__(config)
-        self._bus = bus
+        self._rooms = rooms
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Stop: streams first, then the rest."""
-        self._bus.close()
+        self._rooms.bus.close()
+        self._rooms.control.hang_up()
         await super().shutdown(sockets)
 
 
@@ -97,7 +100,7 @@ def run(settings: Settings) -> bool:
         timeout_keep_alive=75,
         backlog=4096,
     )
-    server = _Server(config, app.state.rooms.bus)
+    server = _Server(config, app.state.rooms)
     server.run()
     return server.started
 
@@ -107,8 +110,9 @@ def main() -> None:
     os.umask(0o077)
     try:
         settings = load_settings()
+        check_nodes(settings.clusters)
         prepare(settings.data)
-    except (SettingsError, StartError) as error:
+    except (SettingsError, EngineError, StartError) as error:
         sys.exit(_refused(str(error)))
     if not run(settings):
         sys.exit(1)

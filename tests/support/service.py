@@ -175,6 +175,9 @@ class FakeControl(Control):
     async def desired(self, replica: ReplicaId, tag: str, wait: float) -> Desired:
         return Desired(tag="t", execution=1)
 
+    def hang_up(self) -> None:
+        pass  # nobody is kept waiting
+
     # What a test lets happen.
 
     async def place(self, job: str, *, role: str = "worker", replicas: int = 1, number: int = 1) -> str:

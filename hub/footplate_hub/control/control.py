@@ -78,6 +78,7 @@ class Control:
         self._dispatcher = Dispatcher(settings, database, self._board, self._turns, self._reconciler.apply)
         self._watchdog = Watchdog(database, self._board, self._dispatcher, self._reconciler)
         self._loops: list[asyncio.Task[None]] = []
+        self._hung_up = False
 
     # Beginning and end
 
@@ -96,6 +97,12 @@ class Control:
             loops[f"watch {cluster}"] = partial(self._reconciler.watch, cluster)
         self._loops = [asyncio.create_task(_for_ever(name, loop), name=name) for name, loop in loops.items()]
         self._dispatcher.wake(look=True)
+
+    def hang_up(self) -> None:
+        """Answer every agent that waits for a wish: the service stops."""
+        self._hung_up = True
+        for live in self._board.jobs.values():
+            live.notify()
 
     async def stop(self) -> None:
         """End the loops; replicas go on."""
@@ -367,7 +374,7 @@ class Control:
         while True:
             changed, answer = live.changed, self._wanted(live, replica)
             left = until - time.monotonic()
-            if answer.tag != tag or left <= 0:
+            if answer.tag != tag or left <= 0 or self._hung_up:
                 return answer
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), left)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..engines import EngineError
+from ..engines.local.nodes import check_nodes
 from ..settings import SettingsError, load_settings
 from .children import SECRETS
 from .errors import UpError, disk_sentence
@@ -152,8 +154,9 @@ def _keeps_ports(platform: Platform) -> str:
 
 def _check_settings(platform: Platform) -> None:
     try:
-        load_settings(platform.config, data=platform.folder.service)
-    except SettingsError as error:
+        settings = load_settings(platform.config, data=platform.folder.service)
+        check_nodes(settings.clusters)
+    except (SettingsError, EngineError) as error:
         raise UpError(str(error)) from None
 
 

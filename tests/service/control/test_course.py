@@ -200,6 +200,17 @@ async def test_a_running_jobs_limit_can_be_extended_and_its_agent_hears_of_it(on
         await one.control.extend(job, 100, "ada")
 
 
+async def test_a_service_that_stops_lets_no_agent_wait(one):
+    job = await one.submit()
+    await one.until(job, "starting")
+    told = await one.say(f"{job}-a1", "running")
+    waiting = asyncio.create_task(one.wants(f"{job}-a1", tag=told.tag, wait=20))
+    await asyncio.sleep(0)
+    one.control.hang_up()
+    assert (await asyncio.wait_for(waiting, 5)).tag == told.tag
+    assert (await asyncio.wait_for(one.wants(f"{job}-a1", tag=told.tag, wait=20), 5)).tag == told.tag
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["for good", "for now"])
 async def test_what_cannot_be_started_fails_with_the_engines_sentence(one, again):
     one.engine.refuse = EngineError("ada has no account on this machine.", again=again)

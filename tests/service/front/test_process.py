@@ -152,6 +152,16 @@ async def test_settings_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> 
     assert (refused.returncode, "priorities must contain 'normal'" in said) == (2, True)
 
 
+async def test_nodes_that_this_machine_does_not_have_are_one_sentence(tmp_path: Path) -> None:
+    hub, port = "http://127.0.0.1:9/hub/api", free_port()
+    nodes = '[{"name": "local", "nodes": [{"name": "a", "cpu": 1, "memory": "1Gi", "gpu": 512}]}]'
+    with process(tmp_path / "data", hub, port, FOOTPLATE_CLUSTERS=nodes) as refused:
+        _, said = await asyncio.to_thread(refused.communicate)
+    assert (refused.returncode, said.count("\n")) == (2, 1)
+    assert "Node a has 512 GPUs in the configuration" in said
+    assert "declared: true" in said
+
+
 def test_a_viewer_sees_the_own_and_the_groups() -> None:
     ada = Viewer("ada", frozenset({"research"}))
     assert [ada.sees("ada", "x"), ada.sees("bob", "research"), ada.sees("bob", "x")] == [True, True, False]

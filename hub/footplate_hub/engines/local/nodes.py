@@ -14,7 +14,7 @@ from footplate_spec import Node, slug
 
 from ..base import EngineError
 
-__all__ = ["Device", "LocalNode", "find_devices", "local_nodes", "machine_memory"]
+__all__ = ["Device", "LocalNode", "check_nodes", "find_devices", "local_nodes", "machine_memory"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -121,6 +121,19 @@ def local_nodes(cluster: ClusterSettings, devices: Sequence[Device], *, advisory
             )
         )
     return offered
+
+
+def check_nodes(clusters: Sequence[ClusterSettings]) -> None:
+    """Look whether the configuration fits this machine, before anything is started.
+
+    Raises
+    ------
+    EngineError
+        If it does not.
+    """
+    devices = find_devices()
+    for cluster in clusters:
+        local_nodes(cluster, devices, advisory=True)
 
 
 def _devices(node: NodeSettings, spare: list[int]) -> tuple[int, ...]:
