@@ -17,6 +17,7 @@ _FIELDS = {
     "priority": "priority",
     "time": "time_limit",
     "env": "env",
+    "after": "after",
     "exclude": "exclude",
     "nodes_with": "placement",
     "max_restarts": "recovery",

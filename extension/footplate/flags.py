@@ -53,6 +53,12 @@ _FLAGS = (
     click.option("--volume", "volumes", multiple=True, metavar="NAME:PATH", help="A volume to mount."),
     click.option("--pip", multiple=True, metavar="PACKAGE", help="A package on top of the environment."),
     click.option("--setup", metavar="FILE", help="A shell script that runs once before, cached."),
+    click.option(
+        "--after",
+        multiple=True,
+        metavar="JOB[:OUTCOME]",
+        help="Start once JOB succeeded, failed or finished.",
+    ),
     click.option("--exclude", multiple=True, metavar="NODE", help="A node or an address to stay away from."),
     click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="Only such nodes."),
     click.option("--max-restarts", type=int, help="Restarts after faults; 0: never twice."),

@@ -187,7 +187,8 @@ class Job:
         if seen.state == JobState.SUCCEEDED:
             return
         if seen.state == JobState.CANCELLED:
-            raise JobCancelledError(f"{self.id} was stopped", self.id, seen.cause)
+            why = f": {seen.cause.message}" if seen.cause else ""
+            raise JobCancelledError(f"{self.id} was stopped{why}", self.id, seen.cause)
         result = self._left()
         if result.traceback:
             shown = result.traceback.strip().splitlines()[-1:] == printed.strip().splitlines()[-1:]
@@ -277,8 +278,8 @@ class Job:
         Parameters
         ----------
         changes
-            ``priority``, ``time``, ``env``, ``exclude``, ``nodes_with``, ``max_restarts``, ``grace``,
-            ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
+            ``priority``, ``time``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``max_restarts``,
+            ``grace``, ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
         """
         self._seen = self._client.edit(self.id, changed_fields(self.view().spec, changes))
         return self

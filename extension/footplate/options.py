@@ -40,7 +40,12 @@ OTHER_WORDS = {
     "volume": "volumes",
     "mounts": "volumes",
     "packages": "pip",
+    "dependency": "after",
+    "depends_on": "after",
 }
+
+
+_OUTCOMES = ("succeeded", "failed", "finished")
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,9 @@ class Options:
         Path in the job by volume name, or ``"name:path"``.
     pip, setup
         Packages and a shell script on top of the environment, installed once.
+    after
+        Jobs that must have succeeded first: handles or ids; ``"id:failed"`` and ``"id:finished"`` wait for
+        another end.
     exclude
         Nodes or addresses to stay away from.
     nodes_with
@@ -92,6 +100,7 @@ class Options:
     volumes: Mapping[str, str] | Iterable[str] = ()
     pip: str | Iterable[str] = ()
     setup: str | None = None
+    after: Any = ()
     exclude: str | Iterable[str] = ()
     nodes_with: Mapping[str, str] | Iterable[str] = ()
     max_restarts: int | None = None
@@ -129,6 +138,7 @@ class Options:
             "secrets": [self._secret(text) for text in _list(self.secrets)],
             "mounts": [{"volume": name, "path": path} for name, path in self._volumes()],
             "setup": {**({"pip": pip} if (pip := _list(self.pip)) else {}), **_given(script=self._setup())},
+            "after": self._after(),
             "exclude": self._exclude(),
             "placement": {"nodes": labels} if (labels := _pairs(self.nodes_with, "nodes_with")) else {},
             "recovery": _given(max_restarts=self.max_restarts, checkpoint_grace=self.grace),
@@ -182,6 +192,17 @@ class Options:
         if self.setup is None or "\n" in self.setup or not Path(self.setup).is_file():
             return self.setup
         return Path(self.setup).read_text(encoding="utf-8")
+
+    def _after(self) -> list[dict[str, str]]:
+        found = []
+        for one in [self.after] if isinstance(self.after, str) or hasattr(self.after, "id") else self.after:
+            job, given, outcome = str(getattr(one, "id", one)).partition(":")
+            if given and outcome not in _OUTCOMES:
+                raise WrongCallError(
+                    f"after {job}:{outcome}: write {', '.join(f'{job}:{o}' for o in _OUTCOMES)}"
+                )
+            found.append({"job": job, "outcome": outcome or _OUTCOMES[0]})
+        return found
 
     def _exclude(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

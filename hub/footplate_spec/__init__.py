@@ -5,6 +5,7 @@ from .base import Answer, Submitted, explain_validation
 from .events import Event, EventKind
 from .group import Group, Quota, QuotaUse, Usage
 from .job import (
+    After,
     Command,
     Exclude,
     FunctionSource,
@@ -44,6 +45,7 @@ from .views import (
 __all__ = [
     "JOB_FINAL",
     "REPLICA_FINAL",
+    "After",
     "Answer",
     "AttemptView",
     "Cause",

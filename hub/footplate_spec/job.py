@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from .base import Submitted
-from .names import Digest, EnvName, GroupPath, Name
+from .names import Digest, EnvName, GroupPath, JobId, Name
 from .units import Bytes, Cpu, Seconds
 
 __all__ = [
+    "After",
     "Command",
     "Exclude",
     "FunctionSource",
@@ -246,6 +247,14 @@ class Recovery(Submitted):
     checkpoint_grace: Seconds = 60
 
 
+class After(Submitted):
+    """A job that must have ended in a certain way before this one may start."""
+
+    what: ClassVar[str] = "after"
+    job: JobId
+    outcome: Literal["succeeded", "failed", "finished"] = "succeeded"
+
+
 def _one_or_many(value: Any) -> str:
     return "many" if isinstance(value, list) else "one"
 
@@ -276,6 +285,7 @@ class JobSpec(Submitted):
     time_limit: Seconds | None = Field(
         default=None, description="Unset: the group's default; never above its maximum."
     )
+    after: Annotated[list[After], Field(max_length=100)] = Field(default_factory=list)
     exclude: Exclude = Field(default_factory=Exclude)
     placement: Placement = Field(default_factory=Placement)
     recovery: Recovery = Field(default_factory=Recovery)
@@ -294,6 +304,9 @@ class JobSpec(Submitted):
             for role in self.roles:
                 if not (role.command or self.command):
                     raise ValueError(f"nothing to run: role {role.name!r} has no command")
+        awaited = [after.job for after in self.after]
+        if len(set(awaited)) != len(awaited):
+            raise ValueError(f"after names {max(awaited, key=awaited.count)!r} twice")
         if self.time_limit is not None and self.time_limit <= 0:
             raise ValueError("time_limit must be more than nothing")
         return self

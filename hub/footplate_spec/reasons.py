@@ -25,6 +25,7 @@ class ReasonCode(StrEnum):
     BORROWING_LIMIT_REACHED = "BorrowingLimitReached"
     SUSPENDED = "Suspended"
     NODES_EXCLUDED = "NodesExcluded"
+    WAITING_FOR_JOBS = "WaitingForJobs"
     LIMIT_REACHED = "LimitReached"
     NODE_LOST = "NodeLost"
     DISK_LOW = "DiskLow"
@@ -84,6 +85,7 @@ class CauseCode(StrEnum):
     DATA_NOT_READY = "DataNotReady"
     DISK_FULL = "DiskFull"
     TIME_LIMIT = "TimeLimit"
+    DEPENDENCY_NEVER_SATISFIED = "DependencyNeverSatisfied"
     PLATFORM_FAULT = "PlatformFault"
 
 

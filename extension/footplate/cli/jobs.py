@@ -33,6 +33,7 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @click.option("--priority")
 @click.option("--time", help="Limit of the run.")
 @click.option("--env", "-e", multiple=True, metavar="NAME=VALUE", help="All of them anew.")
+@click.option("--after", multiple=True, metavar="JOB[:OUTCOME]", help="All of them anew.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="All of them anew.")
 @click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="All of them anew.")
 @click.option("--max-restarts", type=int)

@@ -26,6 +26,7 @@ from footplate_spec.base import Answer
 from ..identity import Person
 from ..rooms import Rooms
 from ..store import Transaction, events, jobs, views
+from .after import check_after, hide_after, tell_cause, tell_reason
 from .callers import Caller, In, Submitter
 from .checks import check, secret_names, time_limit_of
 from .errors import Refusal, not_found
@@ -37,7 +38,7 @@ __all__ = ["JobId", "deleted", "router", "visible_job"]
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery")
+_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery", "after")
 
 
 class Batch(Submitted):
@@ -82,12 +83,20 @@ async def _own_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
     return row
 
 
-async def _view(rooms: Rooms, job: str, status: int = 200) -> Response:
+async def _view(rooms: Rooms, person: Person, job: str, status: int = 200) -> Response:
     async with rooms.database.read() as connection:
         row = await jobs.find(connection, job)
         if row is None:
             raise not_found(f"job {job!r}")
-        return json_of(await views.job_view(connection, row, rooms.control.reason(job)), status)
+        view = await views.job_view(connection, row, rooms.control.reason(job))
+    if view.spec.after:
+        told = {
+            "reason": await tell_reason(rooms, person, view.spec, view.reason),
+            "cause": await tell_cause(rooms, person, view.spec, view.cause),
+            "spec": await hide_after(rooms, person, view.spec),
+        }
+        view = view.model_copy(update=told)
+    return json_of(view, status)
 
 
 @router.post("", status_code=201, response_model=JobView)
@@ -99,7 +108,7 @@ async def submit_one(
 ) -> Response:
     """Submit a job. The same key again is the same job."""
     (job,), new = await submit(rooms, person, [spec], [key])
-    return await _view(rooms, job, 201 if new else 200)
+    return await _view(rooms, person, job, 201 if new else 200)
 
 
 @router.post("/batch", status_code=201)
@@ -160,7 +169,7 @@ def _mark(before: str | None) -> tuple[float, str] | None:
 async def one(job: JobId, rooms: In, person: Caller) -> Response:
     """Everything about one job."""
     await visible_job(rooms, person, job)
-    return await _view(rooms, job)
+    return await _view(rooms, person, job)
 
 
 @router.patch("/{job}", response_model=JobView)
@@ -181,6 +190,8 @@ async def edit(job: JobId, changes: dict[str, Any], rooms: In, person: Submitter
 
         async def unit(t: Transaction) -> bool:
             await check_secrets(t, row["owner"], row["group_path"], set(secret_names(spec)))
+            if "after" in changes:
+                await check_after(t, person, spec.after, job)
             return await jobs.edit(t, row, spec, time_limit=limit, actor=person.name, changed=sorted(changes))
 
         if not await rooms.database.write(unit):
@@ -192,7 +203,7 @@ async def edit(job: JobId, changes: dict[str, Any], rooms: In, person: Submitter
         raise Refusal(409, f"{job} is {row['state']}: only its time limit can be changed now", "state")
     else:
         raise Refusal(409, f"{job} is {row['state']}; only a queued job can be edited", "state")
-    return await _view(rooms, job)
+    return await _view(rooms, person, job)
 
 
 def _changed(old: JobSpec, changes: dict[str, Any]) -> JobSpec:
@@ -207,7 +218,7 @@ async def _change(
 ) -> Response:
     await _own_job(rooms, person, job)
     await verb(job, person.name)
-    return await _view(rooms, job)
+    return await _view(rooms, person, job)
 
 
 @router.post("/{job}/cancel", response_model=JobView)

@@ -13,6 +13,7 @@ from footplate_spec import JobSpec
 from ..identity import Person
 from ..rooms import Rooms
 from ..store import Transaction, blobs, jobs, secrets
+from .after import check_after
 from .checks import blobs_of, check, secret_names, time_limit_of
 from .errors import Refusal
 from .trees import keep_tree
@@ -71,6 +72,8 @@ async def _insert(rooms: Rooms, t: Transaction, person: Person, new: Sequence[jo
     for group in {job.spec.group for job in new}:
         named = {name for job in new if job.spec.group == group for name in secret_names(job.spec)}
         await check_secrets(t, person.name, group or "", named)
+    for job in new:
+        await check_after(t, person, job.spec.after)
     made = await jobs.insert_jobs(t, person.name, new)
     references = [
         (job, digest)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from footplate_spec import JobState, JobSummary, Why
 from footplate_spec.units import format_seconds
 
+from ..control.specs import read_spec
 from ..identity import Person
 from ..rooms import Rooms
 from ..store import jobs
+from .after import tell_cause, tell_reason
 
 __all__ = ["explain"]
 
@@ -18,6 +20,13 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow) -> Why:
     """Why a job is in the state it is in. Jobs ahead that the person may not see are only counted."""
     job = row["id"]
     summary = jobs.summary(row, rooms.control.reason(job))
+    spec = read_spec(row["spec"])
+    if spec.after:
+        told = {
+            "reason": await tell_reason(rooms, person, spec, summary.reason),
+            "cause": await tell_cause(rooms, person, spec, summary.cause),
+        }
+        summary = summary.model_copy(update=told)
     position: int | None = None
     ahead: list[str] = []
     hidden = 0

@@ -30,6 +30,7 @@ from ..queue.model import (
 )
 from ..settings import Settings
 from ..store.blocks import Blocks
+from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
 from .life import Key, Life
 from .ranks import Meeting
 
@@ -97,7 +98,8 @@ class WaitingLine:
     def frozen(self) -> Line:
         """As a pass sees it."""
         if self._frozen is None:
-            self._frozen = Line(self.group, self.shape, tuple(self.workloads))
+            free = tuple(workload for workload in self.workloads if workload.waits is None)
+            self._frozen = Line(self.group, self.shape, free)
         return self._frozen
 
 
@@ -125,6 +127,8 @@ class Board:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._models: tuple[NodeModel, ...] = ()
         self.blocks = Blocks()
+        self.dependencies = Dependencies()
+        self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
 
     # Nodes
 
@@ -201,10 +205,14 @@ class Board:
     def sync(self, live: LiveJob) -> None:
         """Bring the indexes in step with a job's life."""
         life, job = live.life, live.life.job
+        self.hopeless.discard(job.id)
         if job.state in JOB_FINAL:
             self.jobs.pop(job.id, None)
+            self.dependencies.forget(job.id)
         else:
             self.jobs[job.id] = live
+            if not life.live and never_satisfied(self.dependencies.of(job.id)) is not None:
+                self.hopeless.add(job.id)
         workload = self._workload(live) if job.state is JobState.QUEUED else None
         if workload != live.workload:
             self._stop_waiting(live)
@@ -228,6 +236,12 @@ class Board:
             for row in life.replicas.values():
                 by_node.setdefault(row.node, set()).update(row.gpus)
             self._gpus[attempt.id] = (attempt.cluster, by_node)
+
+    def ended(self, upstream: str, state: JobState) -> None:
+        """Let those who wait for a job know how it ended."""
+        for job in self.dependencies.ended(upstream, state):
+            if job in self.jobs:
+                self.sync(self.jobs[job])
 
     def began(self, live: LiveJob) -> None:
         """Its processes run, or its limit changed: when it ends at the latest is known anew."""
@@ -266,12 +280,24 @@ class Board:
             return None
         return self.lines.get((live.workload.group, live.workload.shape))
 
+    def reason(self, live: LiveJob) -> Reason | None:
+        """Why a job in a line does not start, as of the last pass."""
+        if live.workload is not None and live.workload.waits is not None:
+            return live.workload.waits
+        line = self.line_of(live)
+        return line.reason if line is not None else None
+
+    def waits(self, job: str) -> bool:
+        """Whether a job is in a line."""
+        live = self.jobs.get(job)
+        return live is not None and live.workload is not None
+
     def ahead(self, workload: Workload) -> list[str]:
-        """The jobs that go before one, in order."""
+        """The jobs that go before one, in order; those that may not start yet are in nobody's way."""
         before: list[Workload] = []
         for line in self.lines.values():
             count = bisect.bisect_left(line.workloads, workload.rank, key=lambda w: w.rank)
-            before += line.workloads[:count]
+            before += [other for other in line.workloads[:count] if other.waits is None]
         before.sort(key=lambda w: w.rank)
         return [w.id for w in before]
 
@@ -290,7 +316,16 @@ class Board:
         shape = shape_of(live.spec)
         shape = self._shapes.setdefault(shape, shape)
         priority = self._settings.priorities.get(job.priority, 0)
-        return Workload(job.id, job.group, priority, job.place, shape, job.time_limit, owner=job.owner)
+        return Workload(
+            job.id,
+            job.group,
+            priority,
+            job.place,
+            shape,
+            job.time_limit,
+            owner=job.owner,
+            waits=waiting_for_jobs(self.dependencies.of(job.id)),
+        )
 
     def _running(self, live: LiveJob) -> Running:
         attempt, job = live.life.attempt, live.life.job

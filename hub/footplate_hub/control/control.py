@@ -136,6 +136,7 @@ class Control:
                 self._reconciler.remove(record, read_spec(record.spec), attempt, rows)
         for life in found.values():
             live = LiveJob(life, read_spec(life.job.spec))
+            self._board.dependencies.expect(live.id, live.spec)
             live.stopping_since = time.monotonic() if life.job.stopping else None
             self._board.sync(live)
             if life.live:
@@ -154,6 +155,8 @@ class Control:
             if key in before.replicas
         ):
             self._reconciler.apply(live)
+        if after.job.state in JOB_FINAL:
+            self._board.ended(live.id, after.job.state)
         if before.live != after.live or before.job.state is not after.job.state:
             self._dispatcher.wake()
 
@@ -170,13 +173,12 @@ class Control:
             return None
         if live.life.job.state is JobState.SUSPENDED:
             return _SUSPENDED
-        line = self._board.line_of(live)
-        return (line.reason or _PENDING) if line is not None else None
+        return (self._board.reason(live) or _PENDING) if live.workload is not None else None
 
     def position(self, job: str) -> tuple[int, list[str]] | None:
         """The place in line, from 1, and the jobs ahead; none when it does not wait."""
         live = self._board.jobs.get(job)
-        if live is None or live.workload is None:
+        if live is None or live.workload is None or live.workload.waits is not None:
             return None
         ahead = self._board.ahead(live.workload)
         return len(ahead) + 1, ahead

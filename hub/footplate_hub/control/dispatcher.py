@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from footplate_spec import EventKind, JobState, Reason, ReasonCode
+from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
 from ..queue.model import Admission, Plan
 from ..queue.schedule import schedule
 from ..settings import Settings
-from ..store import Database, StoreError, Transaction, attempts
+from ..store import Database, StoreError, Transaction, attempts, dependencies
 from ..store.attempts import JobRecord
 from .board import Board, LiveJob, WaitingLine
 from .course import Placed, admit
+from .dependencies import never_satisfied
 from .life import Life, Turn
 from .specs import read_spec
 from .turns import Turns
@@ -100,19 +101,45 @@ class Dispatcher:
         live = self._board.jobs.get(row.id)
         if live is None:
             if row.state is JobState.QUEUED:
-                self._board.sync(LiveJob(Life(row), read_spec(row.spec)))
+                live = LiveJob(Life(row), read_spec(row.spec))
+                self._board.dependencies.expect(live.id, live.spec)
+                self._board.sync(live)
             return
         async with live.lock:
             if live.life.job.state is not JobState.QUEUED or row.state is not JobState.QUEUED:
                 return
             if live.life.job.spec != row.spec or live.life.job.place != row.place:
                 # Its course is ours; what a person may edit is the row's.
-                live.spec = read_spec(row.spec)
+                before, live.spec = live.spec, read_spec(row.spec)
+                if live.spec.after != before.after:
+                    self._board.dependencies.expect(live.id, live.spec)
                 life = live.life
                 live.life = Life(_edited(life.job, row), life.attempt, life.replicas)
                 self._board.sync(live)
 
+    async def _look_at_ends(self) -> None:
+        """Find how jobs ended that others wait for, and end those who can never start."""
+        waiting = self._board.dependencies.unread.copy()
+        if waiting:
+            async with self._database.read() as connection:
+                found = await dependencies.read_dependencies(connection, waiting)
+            for job in waiting:
+                self._board.dependencies.found(job, found.get(job, ()))
+                if job in self._board.jobs:
+                    self._board.sync(self._board.jobs[job])
+
+        def decide(turn: Turn) -> None:
+            cause = never_satisfied(self._board.dependencies.of(turn.job.id))
+            if cause is not None and not turn.before.live and turn.job.state not in JOB_FINAL:
+                turn.finish(JobState.CANCELLED, cause)
+
+        for job in list(self._board.hopeless):  # one that ends so may end others: it wakes the next pass
+            live = self._board.jobs.get(job)
+            if live is not None:
+                await self._turns.take(live, decide)
+
     async def _pass(self) -> None:
+        await self._look_at_ends()
         self.disk_low = self._low_disk()
         plan = schedule(self._board.snapshot(self.disk_low), time.time())
         self._note_reasons(plan)
@@ -190,7 +217,7 @@ class Dispatcher:
         for blocked in plan.blocked:
             first = blocked.workloads[0]
             line = self._board.lines.get((first.group, first.shape))
-            if line is None:
+            if line is None or first.waits is not None:
                 continue
             if line.reason is None or line.reason.code != blocked.reason.code:
                 line.unexplained = {workload.id for workload in line.workloads}
@@ -201,45 +228,42 @@ class Dispatcher:
         if self._explaining is not None and not self._explaining.done():
             return
         due = time.monotonic() - _EXPLAIN_EVERY
-        lines = [
-            line
-            for line in self._board.lines.values()
-            if line.unexplained and line.reason is not None and line.explained_at < due
-        ]
+        lines = [line for line in self._board.lines.values() if line.unexplained and line.explained_at < due]
         if lines:
             self._explaining = asyncio.create_task(self._explain(lines), name="explain")
 
     async def _explain(self, lines: list[WaitingLine]) -> None:
-        told: dict[str, str] = {}
-        heard: list[tuple[LiveJob, WaitingLine]] = []
+        told: dict[str, Reason] = {}
         for line in lines:
             line.explained_at = time.monotonic()
-            if line.reason is None:
-                continue
-            text = line.reason.model_dump_json()
-            jobs = [self._board.jobs[job] for job in line.unexplained if job in self._board.jobs]
-            told |= dict.fromkeys((live.id for live in jobs), text)
-            heard += [(live, line) for live in jobs]
-            line.unexplained = set()
+            for job in list(line.unexplained):
+                live = self._board.jobs.get(job)
+                reason = self._board.reason(live) if live is not None else None
+                if reason is not None:
+                    told[job] = reason
+                    line.unexplained.discard(job)
 
         async def unit(t: Transaction) -> None:
-            waiting = [(live, line) for live, line in heard if live.workload is not None]
-            await attempts.save_reasons(t, {live.id: told[live.id] for live, _ in waiting})
-            for live, line in waiting:
-                if line.reason is not None:
-                    t.record(
-                        EventKind.JOB_EXPLAINED,
-                        live.id,
-                        group=live.life.job.group,
-                        data={"code": line.reason.code.value, "message": line.reason.message},
-                    )
+            waiting = {job: reason for job, reason in told.items() if self._board.waits(job)}
+            texts = {id(reason): reason.model_dump_json() for reason in waiting.values()}
+            await attempts.save_reasons(t, {job: texts[id(reason)] for job, reason in waiting.items()})
+            for job, reason in waiting.items():
+                t.record(
+                    EventKind.JOB_EXPLAINED,
+                    job,
+                    group=self._board.jobs[job].life.job.group,
+                    data={"code": reason.code.value, "message": reason.message},
+                )
 
         try:
             await self._database.write(unit)
         except StoreError as error:
             log.warning("reasons were not stored: %s", error)
-            for live, line in heard:
-                line.unexplained.add(live.id)
+            for job in told:
+                live = self._board.jobs.get(job)
+                line_now = self._board.line_of(live) if live is not None else None
+                if line_now is not None:
+                    line_now.unexplained.add(job)
 
 
 def _edited(job: JobRecord, row: JobRecord) -> JobRecord:

@@ -176,7 +176,7 @@ class Turn:
 
     def end_attempt(self, outcome: str) -> None:
         """Close the attempt: its tokens die, its nodes are free."""
-        if self.attempt is not None:
+        if self.attempt is not None and self.attempt.ended is None:
             self.attempt = replace(self.attempt, ended=self.now, outcome=outcome)
 
     def requeue(self, outcome: str) -> None:

@@ -19,7 +19,7 @@ from footplate_spec.reasons import Cause
 from footplate_spec.states import JOB_FINAL, JobState, ReplicaState
 from footplate_spec.views import JobResult
 
-from . import tables
+from . import dependencies, tables
 from .database import Transaction
 
 __all__ = [
@@ -228,6 +228,7 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
         await t.execute(insert(_r), rows)
     if jobs := [_job_values(c.job) for c in changes if c.job_changed]:
         await t.execute(_update_job, jobs)
+        await dependencies.note_ends(t, {c.job.id: c.job.state for c in changes if c.job_changed})
     for change in changes:
         if change.time_limit_changed:
             limit = {"time_limit": change.job.time_limit}

@@ -27,7 +27,7 @@ from footplate_spec import (
     job_id,
 )
 
-from . import tables
+from . import dependencies, tables
 from .database import Transaction
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "find",
     "insert_jobs",
     "page",
+    "states_among",
     "summary",
     "unfinished_of",
     "visible_among",
@@ -125,6 +126,9 @@ async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> lis
             }
         )
     await _insert(t, rows)
+    await dependencies.insert_dependencies(
+        t, [(row["id"], job.spec.after) for row, job in zip(rows, jobs, strict=True)]
+    )
     for row in rows:
         t.record(
             EventKind.JOB_SUBMITTED,
@@ -245,6 +249,16 @@ async def visible_among(connection: AsyncConnection, viewer: Viewer, ids: Sequen
     return [job for job in ids if job in seen]
 
 
+async def states_among(connection: AsyncConnection, viewer: Viewer, ids: Sequence[str]) -> dict[str, str]:
+    """The states of those of the jobs that ``viewer`` may see."""
+    statement = select(_j.c.id, _j.c.state).where(_j.c.id.in_(ids))
+    if not viewer.admin:
+        statement = statement.where(
+            or_(_j.c.owner == viewer.name, _j.c.group_path.in_(sorted(viewer.groups)))
+        )
+    return {row.id: row.state for row in await connection.execute(statement)}
+
+
 async def edit(
     t: Transaction, row: JobRow, spec: JobSpec, *, time_limit: int, actor: str, changed: Sequence[str]
 ) -> bool:
@@ -271,6 +285,8 @@ async def edit(
     )
     if (await t.execute(statement)).rowcount != 1:
         return False
+    if "after" in changed:
+        await dependencies.replace(t, row["id"], spec.after)
     t.record(
         EventKind.JOB_EDITED,
         row["id"],

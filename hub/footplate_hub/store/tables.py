@@ -24,6 +24,7 @@ __all__ = [
     "blob_parts",
     "blob_refs",
     "blobs",
+    "dependencies",
     "events",
     "jobs",
     "metadata",
@@ -75,6 +76,16 @@ jobs = Table(
     Index("ix_jobs_state_submitted", "state", "submitted"),
     Index("ix_jobs_owner_submitted", "owner", "submitted"),
     Index("ix_jobs_group_path_submitted", "group_path", "submitted"),
+)
+
+# What jobs wait for one another for. How one ended stays with those who wait when it is deleted.
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("job", Text, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("upstream", Text, primary_key=True, index=True),
+    Column("outcome", Text, nullable=False),
+    Column("state", Text),  # how the upstream job ended, once it has
 )
 
 attempts = Table(

@@ -65,11 +65,13 @@ async def test_sqlite_is_copied_before_it_is_changed_and_a_failed_migration_leav
     second = tmp_path / "migrations"
     (second / "versions").mkdir(parents=True)
     source = Path(migrations.__file__).parent
-    for name in ("env.py", "script.py.mako", "versions/0001_first.py"):
+    versions = sorted(path.name for path in (source / "versions").glob("*.py"))
+    for name in ("env.py", "script.py.mako", *(f"versions/{name}" for name in versions)):
         (second / name).write_text((source / name).read_text())
-    (second / "versions/0002_second.py").write_text(
+    head = versions[-1].partition("_")[0]
+    (second / "versions/9999_next.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0002'\ndown_revision = '0001'\n"
+        f"revision = '9999'\ndown_revision = '{head}'\n"
         "def upgrade():\n"
         "    op.create_table('half', sa.Column('x', sa.Integer))\n"
         "    raise RuntimeError('killed here')\n"
@@ -77,7 +79,7 @@ async def test_sqlite_is_copied_before_it_is_changed_and_a_failed_migration_leav
     monkeypatch.setattr(migrations, "__file__", str(second / "__init__.py"))
     with pytest.raises(RuntimeError, match="killed here"):
         await upgrade(url)
-    copy = tmp_path / "old.sqlite.before-0001"
+    copy = tmp_path / f"old.sqlite.before-{head}"
     with sqlite3.connect(copy) as copied, sqlite3.connect(file) as now:
         assert copied.execute("SELECT digest FROM blobs").fetchall() == [("sha256:x",)]
         assert now.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []

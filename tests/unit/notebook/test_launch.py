@@ -123,6 +123,7 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         ["true"], workspace=None, gpus=2, cpu="500m", memory="1Gi", flavor="h100,a100", replicas=3,
         priority="high", env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"],
         volumes=["scratch:/scratch"], pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"],
+        after=["digits-7k3f9m", "fit-22a333:finished"],
         nodes_with=["zone=a"],
         max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
     )  # fmt: skip
@@ -135,6 +136,10 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
     assert sent["env"] == {"WANDB_MODE": "offline", "A": "b=c"}
     assert sent["secrets"] == [{"name": "wandb-key", "as": "env"}, {"name": "ssh", "as": "file"}]
     assert sent["setup"] == {"pip": ["einops"], "script": "echo ready\n"}
+    assert sent["after"] == [
+        {"job": "digits-7k3f9m", "outcome": "succeeded"},
+        {"job": "fit-22a333", "outcome": "finished"},
+    ]
     assert sent["exclude"] == {"nodes": ["node-7"], "addresses": ["10.0.0.7"]}
     assert sent["placement"] == {"nodes": {"zone": "a"}}
     assert sent["recovery"] == {"max_restarts": 0, "checkpoint_grace": 30}

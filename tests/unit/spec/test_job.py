@@ -26,7 +26,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name():
     assert "'comand'; did you mean 'command'?" in refusal(comand=["true"])
 
 
-@pytest.mark.parametrize("field", ["image", "array", "after", "notify", "output", "lifetime", "region"])
+@pytest.mark.parametrize("field", ["image", "array", "notify", "output", "lifetime", "region"])
 def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     assert f"has no field {field!r}" in refusal(**RUNS, **{field: "x"})
 
@@ -35,6 +35,8 @@ def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     ("fields", "sentence"),
     [
         ({}, "nothing to run"),
+        ({**RUNS, "after": [{"job": "a-1"}, {"job": "a-1", "outcome": "failed"}]}, "after names 'a-1' twice"),
+        ({**RUNS, "after": [{"job": "a-1", "outcome": "done"}]}, "after.0.outcome"),
         ({**RUNS, "roles": [{"resources": {"gpu": -1}}]}, "roles.0.resources.gpu"),
         ({**RUNS, "roles": [{"resources": {"gpu": 1.5}}]}, "roles.0.resources.gpu"),
         ({**RUNS, "roles": [{"resources": {"cpu": 0}}]}, "must be more than nothing"),
