@@ -6,7 +6,7 @@ has one, and where there is none it is open and counts nowhere. What a group doe
 (``lending``) is shared by all under its parent. The formulas are those of Kueue's hierarchical cohorts
 (``pkg/cache/scheduler/resource_node.go``), for groups whose nominal amount includes what is below them:
 
-- shared(n) = nominal(n) - the sum of kept(c) over its children c
+- shared(n) = nominal(n) - the sum over its children c of nominal(c) - (shared(c) - kept(c))
 - kept(n) = max(0, shared(n) - lending(n)), or 0 where lending is unset
 - use(n) = its own use + the sum of max(0, use(c) - kept(c)) over its children c
 - available(n) = max(0, kept(n) - use(n)) + min(available(parent), headroom(n))
@@ -261,7 +261,8 @@ class _Tree:
             if self.parent[node] == _ROOT:
                 self.shared[_ROOT] += self.shared[node] - self.kept[node]
             else:
-                self.shared[self.parent[node]] -= self.kept[node]
+                below = self.nominal[node] - self.shared[node] + self.kept[node]
+                self.shared[self.parent[node]] -= below
         self.most = list(self.shared)
         for node in range(1, count):
             self.most[node] = min(

@@ -301,7 +301,7 @@ class World:
                 room[row] -= vector(placement.need)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(worlds())
 def test_nobody_swaps_for_ever_and_nobody_takes_back(world):
     state = World(*world)
@@ -316,7 +316,7 @@ def test_nobody_swaps_for_ever_and_nobody_takes_back(world):
     assert not any((victim, preemptor) in pairs for preemptor, victim in pairs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(worlds(), st.integers(0, 3))
 def test_the_set_is_the_best_of_all_that_the_rules_allow(world, steps):
     nodes, groups, coming, order = world

@@ -202,7 +202,11 @@ class Plainly:
         return [child for child in self.quotas if self.parent(child) == name]
 
     def shared(self, name: str) -> int:
-        return self.quotas[name].nominal.gpu - sum(self.kept(child) for child in self.children(name))
+        withheld = [
+            self.quotas[child].nominal.gpu - self.shared(child) + self.kept(child)
+            for child in self.children(name)
+        ]
+        return self.quotas[name].nominal.gpu - sum(withheld)
 
     def kept(self, name: str) -> int:
         lending = self.quotas[name].lending.gpu
@@ -232,7 +236,7 @@ class Plainly:
         }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(worlds())
 def test_what_is_kept_in_step_is_what_the_formulas_give(world):
     groups, use = world
@@ -247,7 +251,7 @@ def test_what_is_kept_in_step_is_what_the_formulas_give(world):
         assert {name: left(made, name) for name in NAMES} == Plainly(groups, use[3:]).left
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(worlds(), st.sampled_from(NAMES), st.integers(1, 12))
 def test_a_shortage_is_named_exactly_when_too_much_is_asked(world, group, count):
     groups, use = world
@@ -264,7 +268,7 @@ def test_a_shortage_is_named_exactly_when_too_much_is_asked(world, group, count)
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(worlds(), st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 4)), max_size=12))
 def test_no_group_passes_its_quota_and_no_pool_is_overdrawn(world, asked):
     groups, _ = world
