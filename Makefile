@@ -40,7 +40,9 @@ test: $(READY)  ## Run every test that this machine can run.
 bench: $(READY)  ## Measure; ONLY=main chooses one part.
 	@$(BIN)/python -m tests.bench $(ONLY)
 
-prove: $(READY)  ## Kill everything at random while jobs run, and count what was lost.
+prove: $(READY)  ## Prove the queue's promises (goes on where it was killed); kill everything at random while jobs run.
+	@FOOTPLATE_PROVE=1 $(BIN)/python -m pytest tests/proofs $(PYTEST_ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m proofs.queue
 	@FOOTPLATE_FAULT_JOBS=100 FOOTPLATE_FAULT_KILLS=50 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: $(READY)  ## Style, types and who may import whom.
