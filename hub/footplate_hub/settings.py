@@ -18,6 +18,9 @@ from footplate_spec import Group, Submitted, explain_validation
 from footplate_spec.names import GroupPath, Name
 from footplate_spec.units import Bytes, Cpu, Seconds
 
+from .quota_tree import WrongPlaceError, check_groups
+from .yaml_lines import line_of, repeated_key
+
 __all__ = [
     "ClusterSettings",
     "IndexSettings",
@@ -193,7 +196,6 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _names_occur_once(self) -> Self:
         for what, names in (
-            ("group", [group.name for group in self.groups]),
             ("cluster", [cluster.name for cluster in self.clusters]),
             ("volume", [volume.name for volume in self.volumes]),
             *(
@@ -206,6 +208,18 @@ class Settings(BaseSettings):
                     raise ValueError(f"{what} {name!r} occurs twice")
         if "normal" not in self.priorities:
             raise ValueError("priorities must contain 'normal'")
+        return self
+
+    @model_validator(mode="after")
+    def _quotas_make_a_tree(self) -> Self:
+        flavors = {
+            cluster.name: None if cluster.nodes is None else {node.flavor for node in cluster.nodes}
+            for cluster in self.clusters
+        }
+        try:
+            check_groups(self.groups, flavors)
+        except WrongPlaceError as error:
+            raise WrongPlaceError(str(error), ("groups", *error.place)) from None
         return self
 
     @property
@@ -244,27 +258,43 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        With one sentence that names the file and the place in it.
+        With one sentence that names the file, the line and the place in it.
     """
     path = config or (Path(os.environ["FOOTPLATE_CONFIG"]) if "FOOTPLATE_CONFIG" in os.environ else None)
-    values: dict[str, Any] = {}
-    if path is not None:
-        values = _read(path)
+    text = _read(path) if path is not None else ""
     try:
-        return Settings(**{**values, **overrides})
+        return Settings(**{**_values(path, text), **overrides})
     except ValidationError as error:
-        raise SettingsError(f"{path or 'FOOTPLATE_* variables'}: {explain_validation(error)}") from None
+        where = f"{path}" if path is not None else "FOOTPLATE_* variables"
+        if path is not None and (line := line_of(text, _place(error))) is not None:
+            where += f" line {line}"
+        raise SettingsError(f"{where}: {explain_validation(error)}") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _place(error: ValidationError) -> tuple[str | int, ...]:
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    return cause.place if isinstance(cause, WrongPlaceError) else first["loc"]
+
+
+def _read(path: Path) -> str:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _values(path: Path | None, text: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+        repeated = repeated_key(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}") from None
+    if repeated is not None:
+        key, where = repeated
+        raise SettingsError(f"{path} line {where}: {key!r} occurs twice; put both into one")
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -3,7 +3,7 @@
 from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
 from .events import Event, EventKind
-from .group import Group, Quota, QuotaUse, Usage
+from .group import Amounts, Group, PersonLimits, Quota, QuotaUse, Usage
 from .job import (
     After,
     Command,
@@ -46,6 +46,7 @@ __all__ = [
     "JOB_FINAL",
     "REPLICA_FINAL",
     "After",
+    "Amounts",
     "Answer",
     "AttemptView",
     "Cause",
@@ -71,6 +72,7 @@ __all__ = [
     "Mount",
     "Node",
     "Payload",
+    "PersonLimits",
     "Placement",
     "Python",
     "Quota",

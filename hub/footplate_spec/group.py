@@ -2,26 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Answer, Submitted
 from .names import GroupPath, Name
-from .units import Bytes, Cpu, Seconds
+from .units import Bytes, Cpu, Seconds, quantity
 
-__all__ = ["Group", "Quota", "QuotaUse", "Usage"]
+__all__ = ["Amounts", "Group", "PersonLimits", "Quota", "QuotaUse", "Usage"]
+
+Gpus = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Amounts(Submitted):
+    """An amount of each resource; what is unset is not limited."""
+
+    what: ClassVar[str] = "an amount"
+    cpu: Cpu | None = None
+    memory: Bytes | None = None
+    gpu: Gpus | None = None
 
 
 class Quota(Submitted):
-    """At most this much at one time, of one flavor on one cluster. What is unset is not limited."""
+    """What a group, with all groups below it, may use at one time, of one flavor on one cluster.
+
+    Parameters
+    ----------
+    cpu, memory, gpu
+        The nominal amounts: the group's own whenever it wants them. What is unset is not limited.
+    borrowing_limit
+        How much more it may use of what other groups leave unused; unset: all that they lend. 0 makes the
+        quota hard.
+    lending_limit
+        How much of what it leaves unused others may use; unset: all of it.
+    """
 
     what: ClassVar[str] = "a quota"
     cluster: Name = "local"
     flavor: Name
     cpu: Cpu | None = None
     memory: Bytes | None = None
-    gpu: Annotated[int, Field(ge=0, strict=True)] | None = None
+    gpu: Gpus | None = None
+    borrowing_limit: Amounts = Field(default_factory=Amounts)
+    lending_limit: Amounts = Field(default_factory=Amounts)
+
+    @model_validator(mode="after")
+    def _limits_are_of_something(self) -> Self:
+        for kind, limit in (("borrowing_limit", self.borrowing_limit), ("lending_limit", self.lending_limit)):
+            for resource in ("cpu", "memory", "gpu"):
+                if getattr(limit, resource) is not None and getattr(self, resource) is None:
+                    raise ValueError(
+                        f"has a {kind} for {resource} but no {resource} of its own; say how much it has"
+                    )
+        for resource in ("cpu", "memory", "gpu"):
+            own, lent = getattr(self, resource), getattr(self.lending_limit, resource)
+            if lent is not None and lent > own:
+                raise ValueError(f"lends {quantity(lent, resource)} but has only {quantity(own, resource)}")
+        return self
+
+
+class PersonLimits(Submitted):
+    """What one person may have at one time within a group and all groups below it.
+
+    Parameters
+    ----------
+    running, gpus
+        Jobs that run, and GPUs that they use; what is beyond waits.
+    queued
+        Jobs that wait or run; what is beyond is refused.
+    """
+
+    what: ClassVar[str] = "per_person"
+    running: Count | None = None
+    gpus: Gpus | None = None
+    queued: Count | None = None
 
 
 class Group(Submitted):
@@ -38,6 +94,7 @@ class Group(Submitted):
     what: ClassVar[str] = "a group"
     name: GroupPath
     quotas: list[Quota] = Field(default_factory=list)
+    per_person: PersonLimits = Field(default_factory=PersonLimits)
     time_limit: Seconds = 24 * 3600
     max_time_limit: Seconds = 7 * 24 * 3600
 
@@ -51,11 +108,23 @@ class Usage(Answer):
 
 
 class QuotaUse(Answer):
-    """What a group may use, uses and waits for, of one flavor on one cluster."""
+    """What a group may use, uses and waits for, of one flavor on one cluster.
+
+    Parameters
+    ----------
+    limit
+        Its own amounts.
+    most
+        The most that it may use, with what it may borrow.
+    borrowed
+        What it uses beyond its own.
+    """
 
     group: str
     cluster: str
     flavor: str
     limit: dict[str, int | None] = Field(default_factory=dict)
+    most: dict[str, int | None] = Field(default_factory=dict)
     used: Usage = Field(default_factory=Usage)
+    borrowed: Usage = Field(default_factory=Usage)
     queued: Usage = Field(default_factory=Usage)

@@ -22,6 +22,7 @@ __all__ = [
     "parse_bytes",
     "parse_cpu",
     "parse_seconds",
+    "quantity",
 ]
 
 _BYTES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -114,6 +115,15 @@ def format_seconds(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2])
+
+
+def quantity(amount: int, resource: str) -> str:
+    """An amount of ``cpu``, ``memory`` or ``gpu``: ``2 GPUs``, ``1.5 cores``, ``64Gi of memory``."""
+    if resource == "gpu":
+        return f"{amount} GPU" if amount == 1 else f"{amount} GPUs"
+    if resource == "cpu":
+        return f"{format_cpu(amount)} core" if amount == 1000 else f"{format_cpu(amount)} cores"
+    return f"{format_bytes(amount)} of memory"
 
 
 Cpu = Annotated[

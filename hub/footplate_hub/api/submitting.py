@@ -6,11 +6,13 @@ is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from footplate_spec import JobSpec
 
 from ..identity import Person
+from ..queue.quota import lineage
 from ..rooms import Rooms
 from ..store import Transaction, blobs, jobs, secrets
 from .after import check_after
@@ -69,6 +71,7 @@ def _checked(rooms: Rooms, person: Person, spec: JobSpec, key: str | None) -> jo
 
 async def _insert(rooms: Rooms, t: Transaction, person: Person, new: Sequence[jobs.NewJob]) -> list[str]:
     await _room_in_line(rooms, t, person, len(new))
+    await _room_in_groups(rooms, t, person, [job.spec.group or "" for job in new])
     for group in {job.spec.group for job in new}:
         named = {name for job in new if job.spec.group == group for name in secret_names(job.spec)}
         await check_secrets(t, person.name, group or "", named)
@@ -96,6 +99,23 @@ async def _room_in_line(rooms: Rooms, t: Transaction, person: Person, more: int)
             429, f"you may have {limit} jobs waiting or running at one time; wait for some to end", "too_many"
         )
     rooms.in_line[person.name] = bound + more
+
+
+async def _room_in_groups(rooms: Rooms, t: Transaction, person: Person, groups: Sequence[str]) -> None:
+    """Hold the limits of jobs a person within the groups, and those above them."""
+    more = Counter(holder for group in groups for holder in lineage(group))
+    for holder, count in sorted(more.items()):
+        limit = rooms.settings.group(holder).per_person.queued
+        if limit is None:
+            continue
+        there = await jobs.unfinished_in(t.connection, person.name, holder)
+        if there + count > limit:
+            raise Refusal(
+                429,
+                f"one person may have {limit} jobs waiting or running in group {holder}, and you have "
+                f"{there}; wait for some to end",
+                "too_many",
+            )
 
 
 async def check_secrets(t: Transaction, owner: str, group: str, names: set[str]) -> None:

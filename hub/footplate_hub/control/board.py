@@ -17,11 +17,9 @@ from ..queue.model import (
     Amount,
     ClusterModel,
     GroupModel,
-    Limit,
     Line,
     NodeModel,
     Placement,
-    Quota,
     RoleShape,
     Running,
     Shape,
@@ -31,6 +29,7 @@ from ..queue.model import (
 from ..settings import Settings
 from ..store.blocks import Blocks
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
+from .groups import group_model
 from .life import Key, Life
 from .ranks import Meeting
 
@@ -108,16 +107,7 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._groups = {
-            group.name: GroupModel(
-                group.name,
-                quotas={
-                    (quota.cluster, quota.flavor): Quota(Limit(quota.cpu, quota.memory, quota.gpu))
-                    for quota in group.quotas
-                },
-            )
-            for group in settings.groups
-        }
+        self._groups = {group.name: group_model(group) for group in settings.groups}
         self.jobs: dict[str, LiveJob] = {}
         self.attempts: dict[str, LiveJob] = {}
         self.lines: dict[tuple[str, Shape], WaitingLine] = {}

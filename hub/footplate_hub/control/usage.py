@@ -8,7 +8,7 @@ from footplate_spec import QuotaUse, Usage
 
 from ..queue.fit import Nodes, demand, options
 from ..queue.model import Amount, Place, Quota
-from ..queue.quota import lineage
+from ..queue.quota import RESOURCES, UNLIMITED, Quotas, lineage
 from .board import Board
 
 __all__ = ["quota_use"]
@@ -28,21 +28,26 @@ def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
         if first is not None:
             wants = demand(line.shape, first).items()
             _add(queued, groups, line.group, [(p, a * len(line.workloads)) for p, a in wants])
+    counted = Quotas(board.groups, board.running.values())
     found = []
     for group in groups:
         model = board.groups.get(group)
         quotas = model.quotas if model is not None else {}
         places = set(nodes.places) | set(quotas)
         for cluster, flavor in sorted(places):
-            limit = quotas.get((cluster, flavor), Quota()).nominal
-            key = (group, (cluster, flavor))
+            place = (cluster, flavor)
+            limit = quotas.get(place, Quota()).nominal
+            most = zip(RESOURCES, counted.most(group, place), strict=True)
+            key = (group, place)
             found.append(
                 QuotaUse(
                     group=group,
                     cluster=cluster,
                     flavor=flavor,
                     limit={"cpu": limit.cpu, "memory": limit.memory, "gpu": limit.gpu},
+                    most={name: None if amount == UNLIMITED else amount for name, amount in most},
                     used=_usage(used.get(key, Amount())),
+                    borrowed=_usage(counted.borrowing_groups(place).get(group, Amount())),
                     queued=_usage(queued.get(key, Amount())),
                 )
             )

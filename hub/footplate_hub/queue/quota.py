@@ -151,6 +151,14 @@ class Quotas:
             known[group] = (cpu, memory, gpu)
         return known[group]
 
+    def most(self, group: str, place: Place) -> _Values:
+        """CPU, memory and GPUs that a group could have if nobody else had any."""
+        cpu, memory, gpu = (
+            UNLIMITED if tree is None else tree.most_of(group)
+            for tree in self._trees.get(place, (None,) * len(RESOURCES))
+        )
+        return (cpu, memory, gpu)
+
     def allows(self, group: str, asked: Mapping[Place, Amount]) -> bool:
         """Whether `shortages` is empty, at a fraction of its cost."""
         for place, amount in asked.items():
@@ -299,6 +307,11 @@ class _Tree:
         """What it could still have."""
         node = self.holder(group)
         return UNLIMITED if node == _ROOT else self._left(node)
+
+    def most_of(self, group: str) -> int:
+        """What it could have if nobody else had any."""
+        node = self.holder(group)
+        return UNLIMITED if node == _ROOT else self.most[node]
 
     def _left(self, node: int) -> int:
         if node not in self._known:

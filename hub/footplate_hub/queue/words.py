@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from footplate_spec.units import format_bytes, format_cpu
+from footplate_spec.units import quantity
 
 from .model import Amount, Shape
 
 __all__ = ["amount_words", "list_words", "need_words", "quantity"]
-
-
-def quantity(amount: int, resource: str) -> str:
-    """One resource: ``2 GPUs``, ``1.5 cores``, ``64Gi of memory``."""
-    if resource == "gpu":
-        return f"{amount} GPU" if amount == 1 else f"{amount} GPUs"
-    if resource == "cpu":
-        return f"{format_cpu(amount)} core" if amount == 1000 else f"{format_cpu(amount)} cores"
-    return f"{format_bytes(amount)} of memory"
 
 
 def amount_words(amount: Amount) -> str:

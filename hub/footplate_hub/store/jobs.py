@@ -44,6 +44,7 @@ __all__ = [
     "page",
     "states_among",
     "summary",
+    "unfinished_in",
     "unfinished_of",
     "visible_among",
 ]
@@ -177,6 +178,21 @@ async def unfinished_of(connection: AsyncConnection, owner: str) -> int:
         select(func.count())
         .select_from(_j)
         .where(_j.c.owner == owner, _j.c.state.not_in([s.value for s in JOB_FINAL]))
+    )
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def unfinished_in(connection: AsyncConnection, owner: str, group: str) -> int:
+    """How many of a person's jobs wait or run in a group and all groups below it."""
+    path = _j.c.group_path
+    statement = (
+        select(func.count())
+        .select_from(_j)
+        .where(
+            _j.c.owner == owner,
+            _j.c.state.not_in([s.value for s in JOB_FINAL]),
+            (path == group) | path.startswith(f"{group}/", autoescape=True),
+        )
     )
     return int((await connection.execute(statement)).scalar_one())
 

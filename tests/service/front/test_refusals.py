@@ -65,6 +65,18 @@ async def test_too_many_waiting_jobs_are_refused_until_some_end(tmp_path: Path) 
     assert "3 jobs" in refused.json()["error"]
 
 
+async def test_one_person_may_have_only_so_many_jobs_in_a_group_and_below(tmp_path: Path) -> None:
+    groups = [Group(name="research", per_person={"queued": 2}), Group(name="research/vision")]
+    async with run_service(tmp_path / "data", groups=groups) as service:
+        for _ in range(2):
+            await service.submit()
+        refused = await service.as_(ADA).post("jobs", json={"command": "x"})
+        others = await service.as_(ROOT).post("jobs", json={"command": "x", "group": "research/vision"})
+    assert refused.status_code == 429
+    assert "2 jobs waiting or running in group research, and you have 2" in refused.json()["error"]
+    assert others.status_code == 201
+
+
 async def test_in_several_groups_one_must_say_which(tmp_path: Path) -> None:
     eva = Person("eva", ("a", "b"))
     async with run_service(tmp_path / "data", people=[eva]) as service:

@@ -85,6 +85,52 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, sentence):
     assert "footplate.yaml" in message
 
 
+NODES = """clusters:
+- {name: local, nodes: [{name: n, flavor: gpu, cpu: 8, memory: 8Gi, gpu: 4, declared: true}]}
+groups:
+"""
+
+
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        ("- {name: a}\n- {name: b}\n- {name: a}", "line 6: group 'a' occurs twice"),
+        (
+            "- name: a\n  quotas:\n  - {flavor: gpu, gpu: 2}\n  - {flavor: h100, gpu: 2}",
+            "line 7: group 'a' has a quota of flavor 'h100', which no node of cluster 'local' has; "
+            "there is gpu",
+        ),
+        (
+            "- name: a\n  quotas: [{cluster: mars, flavor: gpu}]",
+            "line 5: group 'a' has a quota on cluster 'mars', which does not exist; there is local",
+        ),
+        (
+            "- {name: a, quotas: [{flavor: gpu, gpu: 1},\n  {flavor: gpu, gpu: 2}]}",
+            "line 5: group 'a' has two quotas of flavor 'gpu' on cluster 'local'; write one",
+        ),
+        (
+            "- {name: a, quotas: [{flavor: gpu, gpu: 2}]}\n"
+            "- {name: a/x, quotas: [{flavor: gpu, gpu: 1}]}\n"
+            "- {name: a/y/z, quotas: [{flavor: gpu, gpu: 2}]}",
+            "line 4: the groups below 'a' have 3 GPUs of flavor 'gpu' together, more than its 2 GPUs",
+        ),
+        (
+            "- name: a\n  quotas:\n  - {flavor: gpu, gpu: 2, lending_limit: {gpu: 3}}",
+            "line 6: groups.0.quotas.0: lends 3 GPUs but has only 2 GPUs",
+        ),
+        (
+            "- name: a\n  quotas:\n  - flavor: gpu\n    gpu: 2\n    borrowing_limit: {cpu: 0}",
+            "line 6: groups.0.quotas.0: has a borrowing_limit for cpu but no cpu of its own; "
+            "say how much it has",
+        ),
+        ("- name: a\n  time_limit: soon", "line 5: groups.0.time_limit: 'soon' is not a length of time"),
+        ("- name: a\n  name: b", "line 5: 'name' occurs twice; put both into one"),
+    ],
+)
+def test_a_wrong_tree_of_groups_is_refused_with_the_line(tmp_path, groups, sentence):
+    assert f"footplate.yaml {sentence}" in refusal(tmp_path, NODES + groups)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         load_settings(tmp_path / "none.yaml", data=tmp_path)
