@@ -4,12 +4,13 @@ Each resource of each cluster and flavor has a tree of its own: the groups that 
 under one implied root. A group without one is transparent: its use counts in the nearest group above that
 has one, and where there is none it is open and counts nowhere. What a group does not keep for itself
 (``lending``) is shared by all under its parent. The formulas are those of Kueue's hierarchical cohorts
-(``pkg/cache/scheduler/resource_node.go``), for groups whose nominal amount includes what is below them:
+(``pkg/cache/scheduler/resource_node.go``), for groups whose nominal amount includes what is below them; but
+what a group keeps stays its own even when others have more than there is, after a quota was lowered:
 
 - shared(n) = nominal(n) - the sum over its children c of nominal(c) - (shared(c) - kept(c))
 - kept(n) = max(0, shared(n) - lending(n)), or 0 where lending is unset
 - use(n) = its own use + the sum of max(0, use(c) - kept(c)) over its children c
-- available(n) = max(0, kept(n) - use(n)) + min(available(parent), headroom(n))
+- available(n) = max(0, kept(n) - use(n)) + max(0, min(available(parent), headroom(n)))
 - headroom(n) = shared(n) - kept(n) - max(0, use(n) - kept(n)) + borrowing(n)
 """
 
@@ -319,7 +320,8 @@ class _Tree:
                 self._known[node] = self.shared[node] - self.use[node]
             else:
                 local = max(0, self.kept[node] - self.use[node])
-                self._known[node] = local + min(self._left(self.parent[node]), self._headroom(node))
+                above = min(self._left(self.parent[node]), self._headroom(node))
+                self._known[node] = local + max(0, above)
         return self._known[node]
 
     def _headroom(self, node: int) -> int:
@@ -343,9 +345,11 @@ class _Tree:
         for node in path:
             lent += self._sisters(node)
             want -= max(0, self.kept[node] - self.use[node])
+            if want <= 0:  # kept for it, whatever others overdrew
+                break
             if want > self._headroom(node):
                 found.append(shortage("borrowing", node, self.nominal[node] + self.borrowing[node]))
-        if want > self._left(_ROOT):
+        if want > max(0, self._left(_ROOT)):
             found.append(shortage("now", path[-1], most))
         return found
 

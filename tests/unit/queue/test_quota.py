@@ -123,9 +123,15 @@ def test_a_borrowing_limit_and_a_used_up_pool_are_both_told():
 
 def test_use_beyond_a_quota_that_shrank_leaves_nothing_and_breaks_nothing():
     made = quotas(tree(a=(2, 0), b=(2, 0)), a=5)
-    assert left(made, "a") == -3
+    assert left(made, "a") == 0
     assert not made.allows("a", gpus(1))
     assert made.allows("a", {GPU: Amount(1000, 2**30, 0)})
+
+
+def test_what_a_group_keeps_stays_its_own_when_others_have_too_much():
+    made = quotas(tree(b=(0,), c=(4, None, 0)), b=2)
+    assert made.shortages("c", gpus(4)) == []
+    assert [s.kind for s in made.shortages("b", gpus(1))] == ["never"]
 
 
 def test_within_nominal_asks_for_a_nominal_amount_and_room_in_it():
@@ -226,7 +232,7 @@ class Plainly:
         borrowing = self.quotas[name].borrowing.gpu
         if borrowing is not None:
             above = min(above, self.shared(name) - kept - max(0, used - kept) + borrowing)
-        return max(0, kept - used) + above
+        return max(0, kept - used) + max(0, above)
 
     @property
     def left(self) -> dict[str, int]:
