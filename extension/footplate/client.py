@@ -119,7 +119,7 @@ class Client:
         return TypeAdapter(list[Event]).validate_json(answer.content)
 
     def edit(self, job: str, changes: dict[str, Any]) -> JobView:
-        """Change a queued job, or the time limit of a running one."""
+        """Change a queued or suspended job, or the time limit and priority of a running one."""
         answer = self.transport.call("PATCH", f"jobs/{_segment(job)}", json=changes)
         return _read(JobView, answer.content)
 

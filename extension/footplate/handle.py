@@ -273,7 +273,9 @@ class Job:
         return self
 
     def edit(self, **changes: Any) -> Job:
-        """Change it while it is queued; its place in line stays unless it asks for more.
+        """Change it while it is queued or suspended; its place in line stays unless it asks for more.
+
+        Of a running job, ``priority`` alone can change here, and its limit by `extend`.
 
         Parameters
         ----------
@@ -293,6 +295,11 @@ class Job:
             The whole limit from its start, ``"4h"``; ``"+30m"`` adds to the present one.
         """
         self._seen = self._client.edit(self.id, {"time_limit": new_limit(time, self.view().time_limit)})
+        return self
+
+    def move(self, group: str) -> Job:
+        """Let another group pay for it while it is queued or suspended; it keeps its place in line."""
+        self._seen = self._client.edit(self.id, {"group": group})
         return self
 
     def delete(self) -> None:

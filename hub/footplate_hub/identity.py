@@ -5,7 +5,8 @@ remembered for a minute; when the hub is away, what was known keeps working for 
 that a restart of the hub is not noticed here. Another local user gets nothing without a token.
 
 Scopes of the hub: ``access:services!service=<name>`` lets one in, ``custom:footplate:submit`` lets one change
-things, ``custom:footplate:admin`` (or being an administrator of the hub) administers the platform.
+things, ``custom:footplate:admin`` (or being an administrator of the hub) administers the platform, and
+``custom:footplate:admin!group=research`` a group with all groups below it.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from footplate_spec.names import GroupPath
 
-from .store.jobs import Viewer
+from .store.jobs import Viewer, within
 
 __all__ = ["HubIdentity", "Identity", "IdentityError", "Login", "Person"]
 
 ADMIN = "custom:footplate:admin"
 SUBMIT = "custom:footplate:submit"
+_GROUP_ADMIN = f"{ADMIN}!group="
 _FRESH = 60.0  # seconds for which the hub's answer is taken as it is
 _STALE = 300.0  # seconds for which it is taken while the hub is away
 _REFUSED = 5.0  # seconds for which a token that the hub does not know is not asked about again
@@ -54,17 +56,32 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True)
 class Person:
-    """A caller. ``groups`` are cost centres, the platform's default one if the hub knows none."""
+    """A caller.
+
+    Parameters
+    ----------
+    groups
+        Cost centres; the platform's default one if the hub knows none.
+    admin
+        Whether the person administers the platform.
+    administers
+        Groups that the person administers, with all groups below them.
+    """
 
     name: str
     groups: tuple[str, ...]
     admin: bool = False
     may_submit: bool = True
+    administers: tuple[str, ...] = ()
 
     @property
     def viewer(self) -> Viewer:
         """What the store needs to know."""
-        return Viewer(self.name, frozenset(self.groups), self.admin)
+        return Viewer(self.name, frozenset(self.groups), self.admin, frozenset(self.administers))
+
+    def runs(self, group: str) -> bool:
+        """Whether the person administers a group, by itself, by one above it, or with the platform."""
+        return self.admin or within(group, self.administers)
 
 
 @dataclass(frozen=True)
@@ -180,12 +197,16 @@ class HubIdentity:
             raise IdentityError(403, f"this token may not use Footplate; it needs the scope {needed}")
         scopes = set(model.get("scopes", ()))
         admin = bool(model.get("admin")) or ADMIN in scopes
+        administered = {
+            scope.removeprefix(_GROUP_ADMIN) for scope in scopes if scope.startswith(_GROUP_ADMIN)
+        }
         groups = sorted({name for name in model.get("groups", ()) if _is_group(name)})
         return Person(
             name=model["name"],
             groups=tuple(groups) or (self._default_group,),
             admin=admin,
             may_submit=SUBMIT in scopes or ADMIN in scopes,
+            administers=tuple(sorted(name for name in administered if _is_group(name))),
         )
 
     def login(self, next_path: str) -> Login:

@@ -18,6 +18,7 @@ class EventKind(StrEnum):
 
     JOB_SUBMITTED = "job.submitted"
     JOB_EDITED = "job.edited"
+    JOB_MOVED = "job.moved"  # to another group
     JOB_EXTENDED = "job.extended"
     JOB_EXPLAINED = "job.explained"  # the reason for waiting changed
     JOB_ADMITTED = "job.admitted"

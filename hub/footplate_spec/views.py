@@ -32,6 +32,7 @@ class Me(Answer):
     name: str
     groups: list[str]
     admin: bool = False
+    administers: list[str] = Field(default_factory=list)
     version: str
 
 

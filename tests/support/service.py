@@ -29,12 +29,24 @@ from footplate_hub.store import Database, Transaction, tables
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import Desired, JobSpec, Node, QuotaUse, Reason, ReasonCode, Report
 
-__all__ = ["ADA", "BOB", "EVE", "ROOT", "FakeControl", "FakeIdentity", "Service", "digest_of", "run_service"]
+__all__ = [
+    "ADA",
+    "BOB",
+    "EVE",
+    "LEA",
+    "ROOT",
+    "FakeControl",
+    "FakeIdentity",
+    "Service",
+    "digest_of",
+    "run_service",
+]
 
 ADA = Person("ada", ("research/vision",))
 BOB = Person("bob", ("research/vision",))
 EVE = Person("eve", ("sales",))
 ROOT = Person("root", ("ops",), admin=True)
+LEA = Person("lea", ("ops",), administers=("research",))
 LOOKER = Person("looker", ("research/vision",), may_submit=False)
 PREFIX = "/services/footplate/"
 
@@ -127,6 +139,9 @@ class FakeControl(Control):
 
     async def extend(self, job: str, time_limit: int, actor: str) -> None:
         await self._set(job, "job.extended", {"running", "starting"}, actor, time_limit=time_limit)
+
+    async def reprioritise(self, job: str, priority: str, actor: str) -> None:
+        await self._set(job, "job.edited", {"running", "starting"}, actor, priority=priority)
 
     def now(self) -> float:
         assert self.database is not None
@@ -304,7 +319,7 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def run_service(
-    data: Path, *, people: Collection[Person] = (ADA, BOB, EVE, ROOT, LOOKER), **settings: Any
+    data: Path, *, people: Collection[Person] = (ADA, BOB, EVE, ROOT, LOOKER, LEA), **settings: Any
 ) -> AsyncIterator[Service]:
     """The service on a free port, until the block ends."""
     data.mkdir(mode=0o700, exist_ok=True)

@@ -20,7 +20,7 @@ _VERBS = {
     "logs": (".work", "Print what a job printed."),
     "why": (".work", "Say why a job waits, runs as it does, or failed."),
     "stop": (".work", "Stop jobs."),
-    "jobs": (".jobs", "List jobs; edit, extend, suspend, resume, delete them."),
+    "jobs": (".jobs", "List jobs; edit, extend, move, suspend, resume, delete them."),
     "quota": (".lists", "What your groups may use, use and wait for."),
     "nodes": (".lists", "Machines; block and unblock them."),
     "secrets": (".lists", "Stored secrets: list, set, delete."),

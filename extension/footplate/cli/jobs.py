@@ -23,7 +23,7 @@ _STATES = ("queued", "starting", "running", "suspended", "succeeded", "failed", 
 @as_json
 @click.pass_context
 def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
-    """List jobs, newest first; or edit, extend, suspend, resume, delete one."""
+    """List jobs, newest first; or edit, extend, move, suspend, resume, delete one."""
     client()
     if context.invoked_subcommand is None:
         show(session.jobs(**given), as_json=as_json)
@@ -46,7 +46,10 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @as_json
 @click.argument("job")
 def edit(job: str, as_json: bool, **given: Any) -> None:
-    """Change a queued job. It keeps its place in line unless it asks for more."""
+    """Change a queued or suspended job. It keeps its place in line unless it asks for more.
+
+    Of a running job, only the priority.
+    """
     changes = {word: value for word, value in given.items() if value not in {None, ()}}
     _show(_handle(job).edit(**changes), as_json=as_json)
 
@@ -58,6 +61,15 @@ def edit(job: str, as_json: bool, **given: Any) -> None:
 def extend(job: str, time: str, as_json: bool) -> None:
     """Set a running job's time limit: TIME in all (4h), or so much more (+30m)."""
     _show(_handle(job).extend(time), as_json=as_json)
+
+
+@jobs.command()
+@as_json
+@click.argument("job")
+@click.argument("group")
+def move(job: str, group: str, as_json: bool) -> None:
+    """Let GROUP pay for a queued or suspended job. It keeps its place in line."""
+    _show(_handle(job).move(group), as_json=as_json)
 
 
 @jobs.command()

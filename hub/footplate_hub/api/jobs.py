@@ -38,7 +38,8 @@ __all__ = ["JobId", "deleted", "router", "visible_job"]
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery", "after")
+_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery", "after", "group")
+_LIVE = {JobState.STARTING, JobState.RUNNING}
 
 
 class Batch(Submitted):
@@ -76,9 +77,9 @@ async def visible_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
     return row
 
 
-async def _own_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
+async def _changeable_job(rooms: Rooms, person: Person, job: str) -> jobs.JobRow:
     row = await visible_job(rooms, person, job)
-    if row["owner"] != person.name and not person.admin:
+    if row["owner"] != person.name and not person.runs(row["group_path"]):
         raise Refusal(403, f"{job} is {row['owner']}'s; only they or an administrator may change it")
     return row
 
@@ -174,36 +175,45 @@ async def one(job: JobId, rooms: In, person: Caller) -> Response:
 
 @router.patch("/{job}", response_model=JobView)
 async def edit(job: JobId, changes: dict[str, Any], rooms: In, person: Submitter) -> Response:
-    """Edit a queued job, or the time limit of a running one."""
-    row = await _own_job(rooms, person, job)
+    """Edit or move a job that waits or is suspended, or the time limit and priority of a running one."""
+    row = await _changeable_job(rooms, person, job)
     for name in changes:
         if name not in _EDITABLE:
             raise Refusal(422, f"{name!r} cannot be changed; what can is {', '.join(_EDITABLE)}")
     if not changes:
         raise Refusal(422, f"nothing to change; what can be is {', '.join(_EDITABLE)}")
-    old = JobSpec.model_validate_json(row["spec"])
-    spec = _changed(old, changes)
-    owner = Person(row["owner"], (row["group_path"],))
-    spec = check(rooms, owner, spec)
-    limit = time_limit_of(rooms, row["group_path"], spec)
-    if row["state"] == JobState.QUEUED:
-
-        async def unit(t: Transaction) -> bool:
-            await check_secrets(t, row["owner"], row["group_path"], set(secret_names(spec)))
-            if "after" in changes:
-                await check_after(t, person, spec.after, job)
-            return await jobs.edit(t, row, spec, time_limit=limit, actor=person.name, changed=sorted(changes))
-
-        if not await rooms.database.write(unit):
-            raise Refusal(409, f"{job} changed meanwhile; look at it and try again", "state")
-        rooms.control.wake()
-    elif row["state"] in {JobState.STARTING, JobState.RUNNING} and set(changes) == {"time_limit"}:
-        await rooms.control.extend(job, limit, person.name)
-    elif row["state"] in {JobState.STARTING, JobState.RUNNING}:
-        raise Refusal(409, f"{job} is {row['state']}: only its time limit can be changed now", "state")
+    spec = _changed(JobSpec.model_validate_json(row["spec"]), changes)
+    if spec.group != row["group_path"] and not (spec.group in person.groups or person.runs(spec.group or "")):
+        raise Refusal(403, f"you are not in group {spec.group!r}, so you cannot move {job} there", "group")
+    spec = check(rooms, Person(row["owner"], (spec.group or row["group_path"],)), spec)
+    limit = time_limit_of(rooms, spec.group or "", spec)
+    if row["state"] in jobs.EDITABLE:
+        await _edit_waiting(rooms, person, row, spec, limit=limit, changed=sorted(changes))
+    elif row["state"] in _LIVE and set(changes) <= {"time_limit", "priority"}:
+        if "priority" in changes:
+            await rooms.control.reprioritise(job, spec.priority, person.name)
+        if "time_limit" in changes:
+            await rooms.control.extend(job, limit, person.name)
+    elif row["state"] in _LIVE:
+        sentence = "only its time limit and priority can be changed now; suspend it to change more"
+        raise Refusal(409, f"{job} is {row['state']}: {sentence}", "state")
     else:
-        raise Refusal(409, f"{job} is {row['state']}; only a queued job can be edited", "state")
+        raise Refusal(409, f"{job} is {row['state']}; what has ended cannot be edited", "state")
     return await _view(rooms, person, job)
+
+
+async def _edit_waiting(
+    rooms: Rooms, person: Person, row: jobs.JobRow, spec: JobSpec, *, limit: int, changed: list[str]
+) -> None:
+    async def unit(t: Transaction) -> bool:
+        await check_secrets(t, row["owner"], spec.group or "", set(secret_names(spec)))
+        if "after" in changed:
+            await check_after(t, person, spec.after, row["id"])
+        return await jobs.edit(t, row, spec, time_limit=limit, actor=person.name, changed=changed)
+
+    if not await rooms.database.write(unit):
+        raise Refusal(409, f"{row['id']} changed meanwhile; look at it and try again", "state")
+    rooms.control.wake()
 
 
 def _changed(old: JobSpec, changes: dict[str, Any]) -> JobSpec:
@@ -216,7 +226,7 @@ def _changed(old: JobSpec, changes: dict[str, Any]) -> JobSpec:
 async def _change(
     rooms: Rooms, person: Person, job: str, verb: Callable[[str, str], Awaitable[None]]
 ) -> Response:
-    await _own_job(rooms, person, job)
+    await _changeable_job(rooms, person, job)
     await verb(job, person.name)
     return await _view(rooms, person, job)
 
@@ -242,7 +252,7 @@ async def resume(job: JobId, rooms: In, person: Submitter) -> Response:
 @router.delete("/{job}", status_code=204)
 async def delete(job: JobId, rooms: In, person: Submitter) -> None:
     """Delete a job that has ended, its logs, and its references to blobs."""
-    await _own_job(rooms, person, job)
+    await _changeable_job(rooms, person, job)
     if not await deleted(rooms, job, person.name):
         raise Refusal(409, f"{job} has not ended; stop it first", "state")
 

@@ -40,7 +40,13 @@ async def healthz() -> Health:
 @router.get("/me")
 async def me(person: Caller) -> Me:
     """Who the service takes the caller for."""
-    return Me(name=person.name, groups=list(person.groups), admin=person.admin, version=__version__)
+    return Me(
+        name=person.name,
+        groups=list(person.groups),
+        admin=person.admin,
+        administers=list(person.administers),
+        version=__version__,
+    )
 
 
 @router.get("/login", response_class=RedirectResponse)

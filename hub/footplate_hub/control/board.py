@@ -234,7 +234,7 @@ class Board:
                 self.sync(self.jobs[job])
 
     def began(self, live: LiveJob) -> None:
-        """Its processes run, or its limit changed: when it ends at the latest is known anew."""
+        """Its processes run, or its limit or priority changed: what the queue knows of it is known anew."""
         attempt = live.life.attempt
         if attempt is not None and attempt.id in self.running:
             job = live.life.job
@@ -242,6 +242,7 @@ class Board:
                 self.running[attempt.id],
                 ends=_ends(attempt.started, job.time_limit),
                 time_limit=job.time_limit,
+                priority=self._settings.priorities.get(job.priority, 0),
             )
 
     def forget(self, attempt: str) -> None:

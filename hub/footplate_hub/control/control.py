@@ -157,7 +157,11 @@ class Control:
             self._reconciler.apply(live)
         if after.job.state in JOB_FINAL:
             self._board.ended(live.id, after.job.state)
-        if before.live != after.live or before.job.state is not after.job.state:
+        if (before.live, before.job.state, before.job.priority) != (
+            after.live,
+            after.job.state,
+            after.job.priority,
+        ):
             self._dispatcher.wake()
 
     # What people ask for
@@ -256,6 +260,22 @@ class Control:
             if not turn.before.live or turn.job.stopping is not None:
                 raise Refused(f"{job} does not run, so it has no limit to extend.")
             turn.extend(time_limit, actor)
+
+        await self._turns.take(await self._live(job), decide)
+
+    async def reprioritise(self, job: str, priority: str, actor: str) -> None:
+        """Change the priority of a job that runs.
+
+        Raises
+        ------
+        Refused
+            If it does not run.
+        """
+
+        def decide(turn: Turn) -> None:
+            if not turn.before.live:
+                raise Refused(f"{job} does not run any more; look at it and try again.")
+            turn.reprioritise(priority, actor)
 
         await self._turns.take(await self._live(job), decide)
 

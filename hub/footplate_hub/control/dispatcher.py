@@ -22,6 +22,7 @@ from ..queue.schedule import schedule
 from ..settings import Settings
 from ..store import Database, StoreError, Transaction, attempts, dependencies
 from ..store.attempts import JobRecord
+from ..store.jobs import EDITABLE
 from .board import Board, LiveJob, WaitingLine
 from .course import Placed, admit
 from .dependencies import never_satisfied
@@ -106,7 +107,7 @@ class Dispatcher:
                 self._board.sync(live)
             return
         async with live.lock:
-            if live.life.job.state is not JobState.QUEUED or row.state is not JobState.QUEUED:
+            if live.life.live or row.state.value not in EDITABLE:
                 return
             if live.life.job.spec != row.spec or live.life.job.place != row.place:
                 # Its course is ours; what a person may edit is the row's.
@@ -267,4 +268,11 @@ class Dispatcher:
 
 
 def _edited(job: JobRecord, row: JobRecord) -> JobRecord:
-    return replace(job, spec=row.spec, priority=row.priority, place=row.place, time_limit=row.time_limit)
+    return replace(
+        job,
+        spec=row.spec,
+        group=row.group,
+        priority=row.priority,
+        place=row.place,
+        time_limit=row.time_limit,
+    )

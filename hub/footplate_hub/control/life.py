@@ -78,10 +78,11 @@ class Turn:
         changed = tuple(
             row for key, row in self.replicas.items() if is_new or row is not self.before.replicas.get(key)
         )
+        before = self.before.job
         return Change(
             job=self.job,
-            job_changed=self.job is not self.before.job,
-            time_limit_changed=self.job.time_limit != self.before.job.time_limit,
+            job_changed=self.job is not before,
+            edited=(self.job.time_limit, self.job.spec) != (before.time_limit, before.spec),
             new_attempt=self.attempt if is_new else None,
             attempt=self.attempt if not is_new and self.attempt is not self.before.attempt else None,
             new_replicas=changed if is_new else (),
@@ -115,6 +116,12 @@ class Turn:
         """Let it run longer, or less long."""
         self.job = replace(self.job, time_limit=time_limit)
         self.happened(EventKind.JOB_EXTENDED, actor=actor, time_limit=time_limit)
+
+    def reprioritise(self, priority: str, actor: str) -> None:
+        """Let it be more or less urgent, for those who would take its place."""
+        self.spec = self.spec.model_copy(update={"priority": priority})
+        self.job = replace(self.job, priority=priority, spec=self.spec.model_dump_json(by_alias=True))
+        self.happened(EventKind.JOB_EDITED, actor=actor, changed=["priority"], place_kept=True)
 
     def set_replica(self, row: ReplicaRecord, **values: Any) -> ReplicaRecord:
         """Change one replica."""

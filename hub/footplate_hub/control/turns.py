@@ -16,7 +16,11 @@ from .recorder import Recorder
 
 __all__ = ["Turns"]
 
-_MOVES_THE_END = {EventKind.JOB_STARTED.value, EventKind.JOB_EXTENDED.value}
+_CHANGES_WHAT_RUNS = {
+    EventKind.JOB_STARTED.value,
+    EventKind.JOB_EXTENDED.value,
+    EventKind.JOB_EDITED.value,
+}
 Follow = Callable[[LiveJob, Life], None]
 
 
@@ -57,11 +61,12 @@ class Turns:
     def stored(self, live: LiveJob, turn: Turn) -> None:
         """Let a stored turn be seen. The caller holds the job's lock."""
         before, live.life = live.life, turn.after
+        live.spec = turn.spec
         after = live.life
         if after.job.stopping != before.job.stopping:
             live.stopping_since = time.monotonic() if after.job.stopping else None
         self._board.sync(live)
-        if any(what.kind in _MOVES_THE_END for what in turn.happenings):
+        if any(what.kind in _CHANGES_WHAT_RUNS for what in turn.happenings):
             self._board.began(live)
         if _concerns_agents(before, after):
             live.notify()

@@ -122,7 +122,7 @@ class Change:
 
     job: JobRecord
     job_changed: bool = False
-    time_limit_changed: bool = False  # stored by itself: people edit it while the job waits
+    edited: bool = False  # what people edit while a job waits is stored by itself
     new_attempt: AttemptRecord | None = None
     attempt: AttemptRecord | None = None
     new_replicas: tuple[ReplicaRecord, ...] = ()
@@ -230,9 +230,10 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
         await t.execute(_update_job, jobs)
         await dependencies.note_ends(t, {c.job.id: c.job.state for c in changes if c.job_changed})
     for change in changes:
-        if change.time_limit_changed:
-            limit = {"time_limit": change.job.time_limit}
-            await t.execute(update(_j).where(_j.c.id == change.job.id).values(limit))
+        if change.edited:
+            job = change.job
+            edited = {"time_limit": job.time_limit, "priority": job.priority, "spec": job.spec}
+            await t.execute(update(_j).where(_j.c.id == job.id).values(edited))
     if attempts := [_attempt_values(c.attempt) | {"key": c.attempt.id} for c in changes if c.attempt]:
         await t.execute(_update_attempt, attempts)
     replicas = [

@@ -52,7 +52,7 @@ def _visible(viewer: Viewer) -> list[ColumnElement[bool]]:
     own = select(_j.c.id).where(_j.c.owner == viewer.name)
     return [
         or_(
-            _e.c.group_path.in_(sorted(viewer.groups)),
+            viewer.in_groups(_e.c.group_path),
             _e.c.actor == viewer.name,
             _e.c.kind.in_(_PUBLIC),
             _e.c.subject.in_(own),

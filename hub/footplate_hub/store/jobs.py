@@ -31,6 +31,7 @@ from . import dependencies, tables
 from .database import Transaction
 
 __all__ = [
+    "EDITABLE",
     "JobRow",
     "NewJob",
     "Viewer",
@@ -47,11 +48,13 @@ __all__ = [
     "unfinished_in",
     "unfinished_of",
     "visible_among",
+    "within",
 ]
 
 JobRow = RowMapping
 _j = tables.jobs
 _CHUNK = 500
+EDITABLE = (JobState.QUEUED.value, JobState.SUSPENDED.value)
 PENDING = Reason(
     code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet."
 ).model_dump_json()
@@ -59,15 +62,31 @@ PENDING = Reason(
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks: a person sees the own jobs and those of their groups; an administrator sees all."""
+    """Who looks: a person sees the own jobs, those of their groups and of groups that they administer.
+
+    An administrator of the platform sees all.
+    """
 
     name: str
     groups: frozenset[str]
     admin: bool = False
+    administers: frozenset[str] = frozenset()
 
     def sees(self, owner: str, group: str | None) -> bool:
         """Whether a job of ``owner`` in ``group`` is visible."""
-        return self.admin or owner == self.name or group in self.groups
+        if self.admin or owner == self.name or group in self.groups:
+            return True
+        return group is not None and within(group, self.administers)
+
+    def in_groups(self, column: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether ``column`` names a group whose jobs are visible, as SQL."""
+        below = [column.startswith(f"{group}/", autoescape=True) for group in sorted(self.administers)]
+        return or_(column.in_(sorted(self.groups | self.administers)), *below)
+
+
+def within(group: str, above: Collection[str]) -> bool:
+    """Whether a group is one of ``above``, or below one of them in the tree."""
+    return any(group == one or group.startswith(f"{one}/") for one in above)
 
 
 @dataclass(frozen=True)
@@ -246,6 +265,8 @@ async def page(
     else:
         sources = [newest(_j.c.owner == viewer.name)]
         sources += [newest(_j.c.group_path == name) for name in sorted(viewer.groups)]
+        if viewer.administers:
+            sources.append(newest(viewer.in_groups(_j.c.group_path)))
         merged = union(*(select(source.subquery()) for source in sources)).subquery()
         statement = select(merged).order_by(merged.c.submitted.desc(), merged.c.id.desc()).limit(limit)
     return list((await connection.execute(statement)).mappings())
@@ -259,7 +280,7 @@ async def visible_among(connection: AsyncConnection, viewer: Viewer, ids: Sequen
     for start in range(0, len(ids), _CHUNK):
         statement = select(_j.c.id).where(
             _j.c.id.in_(ids[start : start + _CHUNK]),
-            or_(_j.c.owner == viewer.name, _j.c.group_path.in_(sorted(viewer.groups))),
+            or_(_j.c.owner == viewer.name, viewer.in_groups(_j.c.group_path)),
         )
         seen |= set((await connection.execute(statement)).scalars())
     return [job for job in ids if job in seen]
@@ -269,22 +290,21 @@ async def states_among(connection: AsyncConnection, viewer: Viewer, ids: Sequenc
     """The states of those of the jobs that ``viewer`` may see."""
     statement = select(_j.c.id, _j.c.state).where(_j.c.id.in_(ids))
     if not viewer.admin:
-        statement = statement.where(
-            or_(_j.c.owner == viewer.name, _j.c.group_path.in_(sorted(viewer.groups)))
-        )
+        statement = statement.where(or_(_j.c.owner == viewer.name, viewer.in_groups(_j.c.group_path)))
     return {row.id: row.state for row in await connection.execute(statement)}
 
 
 async def edit(
     t: Transaction, row: JobRow, spec: JobSpec, *, time_limit: int, actor: str, changed: Sequence[str]
 ) -> bool:
-    """Change a job that waits; False if it does not wait any more.
+    """Change a job that waits or is suspended; False if it does neither any more.
 
     It keeps its place in line unless it now asks for more than when it got it.
     """
     old = JobSpec.model_validate_json(row["spec"])
     values: dict[str, Any] = {
         "spec": spec.model_dump_json(by_alias=True),
+        "group_path": spec.group,
         "priority": spec.priority,
         "replicas": spec.replicas,
         "gpu": gpus(spec),
@@ -296,18 +316,22 @@ async def edit(
         values["place"] = _line.next(t.now)
     statement = (
         update(_j)
-        .where(_j.c.id == row["id"], _j.c.state == JobState.QUEUED.value, _j.c.spec == row["spec"])
+        .where(_j.c.id == row["id"], _j.c.state.in_(EDITABLE), _j.c.spec == row["spec"])
         .values(**values)
     )
     if (await t.execute(statement)).rowcount != 1:
         return False
+    if spec.group != row["group_path"]:
+        moved = {"from": row["group_path"], "to": spec.group}
+        for group in moved.values():  # the people of both see that it went
+            t.record(EventKind.JOB_MOVED, row["id"], actor=actor, group=group, data=moved)
     if "after" in changed:
         await dependencies.replace(t, row["id"], spec.after)
     t.record(
         EventKind.JOB_EDITED,
         row["id"],
         actor=actor,
-        group=row["group_path"],
+        group=spec.group,
         data={"changed": list(changed), "place_kept": not grows},
     )
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from footplate_hub.control import Refused
 from footplate_hub.engines import EngineError
 from footplate_hub.store import attempts as stored
+from footplate_hub.store import jobs
 from footplate_hub.tokens import ReplicaId
 from footplate_spec import CauseCode, JobResult, ReasonCode
 from support.control import eventually
@@ -124,8 +126,6 @@ async def test_a_waiting_job_that_was_edited_is_admitted_as_edited(one):
     await eventually(lambda: one.control.position(job))
     row = await one.row(job)
     spec = one.control._board.jobs[job].spec.model_copy(update={"command": ["false"]})
-    from footplate_hub.store import jobs
-
     assert await one.database.write(
         lambda t: jobs.edit(t, row, spec, time_limit=7, actor="ada", changed=["command"])
     )
@@ -209,6 +209,41 @@ async def test_a_service_that_stops_lets_no_agent_wait(one):
     one.control.hang_up()
     assert (await asyncio.wait_for(waiting, 5)).tag == told.tag
     assert (await asyncio.wait_for(one.wants(f"{job}-a1", tag=told.tag, wait=20), 5)).tag == told.tag
+
+
+async def test_a_running_jobs_priority_changes_for_the_queue_and_its_next_attempt(any_rig):
+    job = await any_rig.submit()
+    await any_rig.until(job, "starting")
+    await any_rig.control.reprioritise(job, "high", "ada")
+    [running] = any_rig.control._board.running.values()
+    row = await any_rig.row(job)
+    assert (running.priority, row["priority"], json.loads(row["spec"])["priority"]) == (100, "high", "high")
+    await any_rig.control.block_node("local", "n1", "repair", "root")
+    await any_rig.say(f"{job}-a1", "exited", signal=15, stopped="preempted")
+    assert any_rig.control._board.jobs[job].workload.priority == 100
+    await any_rig.control.unblock_node("local", "n1", "root")
+    await eventually(lambda: any(attempt.id == f"{job}-a2" for attempt in any_rig.engine.applied))
+    await any_rig.control.cancel(job, "ada")
+    await any_rig.say(f"{job}-a2", "exited", signal=15, stopped="cancelled")
+    with pytest.raises(Refused, match="has ended"):
+        await any_rig.control.reprioritise(job, "low", "ada")
+
+
+async def test_a_suspended_job_that_was_moved_waits_in_its_new_group(one):
+    job = await one.submit()
+    await one.until(job, "starting")
+    await one.control.suspend(job, "ada")
+    await one.say(f"{job}-a1", "exited", signal=15, stopped="suspended")
+    row = await one.row(job)
+    spec = one.control._board.jobs[job].spec.model_copy(update={"group": "sales", "priority": "high"})
+    assert await one.database.write(
+        lambda t: jobs.edit(t, row, spec, time_limit=7, actor="ada", changed=["group"])
+    )
+    one.control.wake()
+    await eventually(lambda: one.control._board.jobs[job].life.job.group == "sales")
+    await one.control.resume(job, "ada")
+    await eventually(lambda: any(attempt.group == "sales" for attempt in one.engine.applied))
+    assert (await one.job(job)).place == row["place"]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["for good", "for now"])

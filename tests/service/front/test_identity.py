@@ -40,6 +40,7 @@ async def test_a_persons_groups_and_scopes_are_the_hubs(hub: Hub) -> None:
         "t-bob": user("bob"),
         "t-root": user("root", admin=True),
         "t-boss": user("boss", scopes=("custom:footplate:admin",)),
+        "t-lead": user("lead", scopes=("custom:footplate:submit", "custom:footplate:admin!group=research")),
         "t-view": {**user("view"), "scopes": [ACCESS]},
     }
     people = [await identity_of(hub).person(token) for token in hub.tokens]
@@ -48,6 +49,7 @@ async def test_a_persons_groups_and_scopes_are_the_hubs(hub: Hub) -> None:
         Person("bob", ("default",)),
         Person("root", ("default",), admin=True),
         Person("boss", ("default",), admin=True),
+        Person("lead", ("default",), administers=("research",)),
         Person("view", ("default",), may_submit=False),
     ]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from footplate_spec import JobView, ReasonCode
-from support.service import ADA, BOB, EVE, LOOKER, ROOT, Service, waiting
+from support.service import ADA, BOB, EVE, LEA, LOOKER, ROOT, Service, waiting
 
 SPEC = {"name": "digits", "command": ["python", "train.py"]}
 
@@ -95,14 +96,51 @@ async def test_an_edit_keeps_the_place_unless_it_asks_for_more(any_service: Serv
     assert [e["data"]["place_kept"] for e in edits] == [True, False]
 
 
-async def test_of_a_running_job_only_the_time_limit_changes(any_service: Service) -> None:
+async def test_a_job_moves_to_another_group_and_keeps_its_place(any_service: Service) -> None:
+    both = replace(ADA, groups=("research/vision", "sales"))
+    any_service.identity.people["token-ada"] = both
+    ada, job = any_service.as_(ADA), await any_service.submit(group="research/vision")
+    await ada.post(f"jobs/{job}/suspend")
+    moved = await ada.patch(f"jobs/{job}", json={"group": "sales"})
+    assert (moved.json()["group"], moved.json()["spec"]["group"]) == ("sales", "sales")
+    assert (await any_service.as_(BOB).get(f"jobs/{job}")).status_code == 404
+    assert (await any_service.as_(EVE).get(f"jobs/{job}")).status_code == 200
+    trail = [(e["kind"], e["data"]) for e in (await ada.get(f"jobs/{job}/events")).json()]
+    assert ("job.moved", {"from": "research/vision", "to": "sales"}) in trail
+    assert ("job.edited", {"changed": ["group"], "place_kept": True}) in trail
+    refused = await ada.patch(f"jobs/{job}", json={"group": "ops"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "group")
+    running = await any_service.submit(group="sales")
+    await any_service.control.place(running)
+    assert (await ada.patch(f"jobs/{running}", json={"group": "research/vision"})).status_code == 409
+
+
+async def test_an_administrator_of_a_group_changes_the_jobs_in_and_below_it_and_no_others(
+    any_service: Service,
+) -> None:
+    of_ada, of_eve = await any_service.submit(ADA), await any_service.submit(EVE)
+    lea = any_service.as_(LEA)
+    assert [job["id"] for job in (await lea.get("jobs")).json()["items"]] == [of_ada]
+    assert (await lea.get(f"jobs/{of_eve}")).status_code == 404
+    assert (await lea.patch(f"jobs/{of_ada}", json={"priority": "low"})).json()["priority"] == "low"
+    assert (await lea.patch(f"jobs/{of_ada}", json={"group": "research/audio"})).json()[
+        "group"
+    ] == "research/audio"
+    assert (await lea.patch(f"jobs/{of_ada}", json={"group": "sales"})).status_code == 403
+    assert (await lea.post(f"jobs/{of_ada}/cancel")).status_code == 200
+    assert "job.cancelled" in [e["kind"] for e in (await lea.get("events")).json()["items"]]
+    assert (await lea.get("me")).json()["administers"] == ["research"]
+
+
+async def test_of_a_running_job_only_the_time_limit_and_the_priority_change(any_service: Service) -> None:
     ada, job = any_service.as_(ADA), await any_service.submit()
     await any_service.control.place(job)
     longer = await ada.patch(f"jobs/{job}", json={"time_limit": "3h"})
-    other = await ada.patch(f"jobs/{job}", json={"priority": "high"})
+    urgent = await ada.patch(f"jobs/{job}", json={"priority": "high"})
+    other = await ada.patch(f"jobs/{job}", json={"env": {"A": "1"}})
     too_long = await ada.patch(f"jobs/{job}", json={"time_limit": "9d"})
     unknown = await ada.patch(f"jobs/{job}", json={"name": "x"})
-    assert longer.json()["time_limit"] == 3 * 3600
+    assert (longer.json()["time_limit"], urgent.json()["priority"]) == (3 * 3600, "high")
     assert (other.status_code, too_long.status_code, unknown.status_code) == (409, 422, 422)
 
 

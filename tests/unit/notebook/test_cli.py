@@ -121,6 +121,8 @@ def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
     assert (spec.priority, spec.roles[0].resources.gpu, spec.time_limit) == ("high", 2, 10800)
     assert run("jobs", "extend", job, "+1h").code == 0
     assert service.jobs[job].spec.time_limit == 86400 + 3600
+    assert run("jobs", "move", job, "research/audio").code == 0
+    assert service.jobs[job].spec.group == "research/audio"
     assert "suspended" in run("jobs", "suspend", job).out
     assert "queued" in run("jobs", "resume", job).out
     assert "nothing to change" in run("jobs", "edit", job).err
