@@ -25,6 +25,7 @@ class ReasonCode(StrEnum):
     BORROWING_LIMIT_REACHED = "BorrowingLimitReached"
     SUSPENDED = "Suspended"
     NODES_EXCLUDED = "NodesExcluded"
+    HELD = "Held"
     WAITING_FOR_JOBS = "WaitingForJobs"
     LIMIT_REACHED = "LimitReached"
     NODE_LOST = "NodeLost"

@@ -31,14 +31,16 @@ def node(name: str, gpu: int = 0, cpu: int = 8, *, memory: int = 64, **extra: An
 
 def role(replicas: int = 1, gpu: int = 0, cpu: float = 1, *, memory: int = 1, **extra: Any) -> RoleShape:
     need = Amount(int(cpu * 1000), memory * GI, gpu)
-    return RoleShape(extra.get("name", "worker"), replicas, need, tuple(extra.get("flavors", ())))
+    flavors = tuple(extra.get("flavors", ()))
+    return RoleShape(extra.get("name", "worker"), replicas, need, flavors, extra.get("most"))
 
 
 def workload(name: str, *roles: RoleShape, **extra: Any) -> Workload:
     place = extra.pop("place", 0.0)
     group = extra.pop("group", "research")
     priority = extra.pop("priority", 0)
-    return Workload(name, group, priority, place, Shape(roles or (role(),), **extra))
+    own = {key: extra.pop(key) for key in ("time_limit", "owner", "waits") if key in extra}
+    return Workload(name, group, priority, place, Shape(roles or (role(),), **extra), **own)
 
 
 def running(

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 
 from footplate_spec import QuotaUse, Usage
 
-from ..queue.fit import Nodes, demand, options
 from ..queue.model import Amount, Place, Quota
+from ..queue.nodes import Nodes
 from ..queue.quota import RESOURCES, UNLIMITED, Quotas, lineage
+from ..queue.ways import demand, options
 from .board import Board
 
 __all__ = ["quota_use"]
@@ -33,7 +34,7 @@ def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
     for group in groups:
         model = board.groups.get(group)
         quotas = model.quotas if model is not None else {}
-        places = set(nodes.places) | set(quotas)
+        places = set(nodes.pools) | set(quotas)
         for cluster, flavor in sorted(places):
             place = (cluster, flavor)
             limit = quotas.get(place, Quota()).nominal

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .fit import Room, vector
 from .model import Amount, Place, Running, Workload
+from .nodes import Room, vector
 from .quota import Quotas, lineage
 
 __all__ = ["Candidate", "candidates", "cost"]

@@ -1,215 +1,122 @@
-"""Why a workload does not start: computed in the pass, from the same numbers that decided it.
+"""Why a workload does not start, from the same numbers that decided it, as they stood when it was its turn.
 
-Every way to run a workload is judged on its own; what is shown is the way that comes closest to
-starting, with all causes that hold for it, the most fundamental first.
+Every way to run a workload is judged on its own; what is shown is the way that comes closest to starting,
+with all causes that hold for it, the most fundamental first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+import math
 
 from footplate_spec.reasons import Reason, ReasonCode, dominant
-from footplate_spec.units import format_seconds
 
-from .fit import Mask, Nodes, Option, Room, demand, feasible
-from .model import Amount, Line, Shape, Snapshot
-from .quota import Quotas
-from .quota_reasons import quota_reason
-from .words import amount_words, list_words, need_words, quantity
+from . import room_reasons
+from .admission import held_at, held_group
+from .fit import feasible
+from .model import Reservation, Snapshot, Workload
+from .nodes import Nodes
+from .prospects import Prospect, Way
+from .quota_reasons import person_reason, quota_reason
+from .standing import Standing
 
-__all__ = ["Explainer", "Moment", "held_cluster"]
+__all__ = ["Explainer"]
 
-_ORDER = list(ReasonCode)
-_ROOM = {ReasonCode.WAITING_FOR_CAPACITY, ReasonCode.TOPOLOGY_PLACEMENT_FAILED, ReasonCode.RESERVED_FOR_AHEAD}
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The state of a pass: what is free, what is held for those ahead, what counts against quotas."""
-
-    free: Room
-    held: Mask
-    quotas: Quotas
+_ROOM = {ReasonCode.WAITING_FOR_CAPACITY, ReasonCode.TOPOLOGY_PLACEMENT_FAILED}
+_ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 
 class Explainer:
     """Finds reasons within one pass."""
 
-    def __init__(self, nodes: Nodes, snapshot: Snapshot, now: float) -> None:
-        self._nodes = nodes
+    def __init__(self, snapshot: Snapshot, nodes: Nodes, standing: Standing, now: float) -> None:
         self._snapshot = snapshot
+        self._nodes = nodes
+        self._standing = standing
         self._now = now
-        self._static: dict[tuple[Shape, Option], Reason | None] = {}
+        self._never: dict[tuple[int, int], Reason | None] = {}
+        self._full: dict[tuple[int, int], Reason] = {}
 
-    def explain(
-        self,
-        line: Line,
-        ways: Sequence[Option],
-        allowed: Mask,
-        moment: Moment,
-    ) -> tuple[Reason, list[Option]]:
-        """The reason, and those options for which room alone is missing: their flavors are held."""
-        if not ways:
-            return self._no_option(line.shape), []
-        judged = []
-        for option in ways:
-            causes = self._causes(line, option, allowed, moment)
-            judged.append((dominant(causes), option))
-        waits_for = [option for reason, option in judged if reason.code in _ROOM]
-        closest = max(judged, key=lambda pair: _ORDER.index(pair[0].code))
-        return closest[0], waits_for
+    def explain(self, workload: Workload, prospect: Prospect, reservation: Reservation | None) -> Reason:
+        """The one reason that is shown for a workload, with the other causes that hold.
 
-    def _causes(self, line: Line, option: Option, allowed: Mask, moment: Moment) -> list[Reason]:
-        shape = line.shape
-        key = (shape, option)
-        if key not in self._static:
-            self._static[key] = self._never(shape, option, allowed)
-        static = self._static[key]
-        causes = [static] if static is not None else []
-        held = held_cluster(self._snapshot, option.cluster)
+        Parameters
+        ----------
+        reservation
+            What is kept for it.
+        """
+        common = self._whatever_is_free(workload, prospect)
+        if not prospect.ways:
+            return dominant([*common, room_reasons.no_way(self._nodes, prospect.shape)])
+        judged = [dominant(common + self._causes(workload, prospect, way)) for way in prospect.ways]
+        reason = max(judged, key=lambda reason: _ORDER[reason.code])
+        if reservation is None or reason.code not in _ROOM:
+            return reason
+        return room_reasons.with_start(reason, reservation, self._now)
+
+    def _whatever_is_free(self, workload: Workload, prospect: Prospect) -> list[Reason]:
+        """Causes that hold for every way."""
+        causes = [workload.waits] if workload.waits is not None else []
+        held = held_group(self._snapshot, workload.group)
         if held is not None:
             causes.append(held)
-        shortages = moment.quotas.shortages(line.group, demand(shape, option))
-        causes += [quota_reason(shortage) for shortage in shortages]
-        if static is None:
-            usable = allowed & self._nodes.usable
-            if not feasible(self._nodes, moment.free, usable, shape, option):
-                causes.append(self._no_room(shape, option, usable, moment.free))
-            elif not causes or (moment.held & self._where(option)).any():
-                causes.append(self._reserved(option))
-        return causes or [_unexplained()]
+        shortages = self._standing.quotas.person_shortages(workload.group, workload.owner, prospect.gpus)
+        causes += [person_reason(shortage) for shortage in shortages]
+        return causes
 
-    def _where(self, option: Option) -> Mask:
-        places = [self._nodes.places[option.cluster, flavor] for flavor in option.flavors]
-        return np.asarray(np.logical_or.reduce(places), dtype=np.bool_)
+    def _causes(self, workload: Workload, prospect: Prospect, way: Way) -> list[Reason]:
+        standing, causes = self._standing, []
+        held = held_at(self._snapshot, way.option.cluster)
+        if held is not None:
+            causes.append(held)
+        causes += [quota_reason(s) for s in standing.quotas.shortages(workload.group, way.demand)]
+        never = self._cached_never(prospect, way)
+        if never is not None:
+            return [*causes, never]
+        full = self._cached_full(prospect, way)
+        if full is not None:
+            causes.append(full)
+        elif self._kept(workload, prospect, way):
+            causes.append(self._reserved(workload, way))
+        return causes or [room_reasons.unexplained()]
 
-    def _never(self, shape: Shape, option: Option, allowed: Mask) -> Reason | None:
-        """Why it would not start even on empty nodes, if so."""
-        nodes, empty = self._nodes, self._nodes.capacity
-        everywhere = np.ones(len(nodes.models), np.bool_)
-        if feasible(nodes, empty, allowed & nodes.usable, shape, option):
-            return None
-        if not feasible(nodes, empty, everywhere, shape, option):
-            return self._too_large(shape, option)
-        flavors = list_words(sorted(set(option.flavors)))
-        if not feasible(nodes, empty, allowed, shape, option):
-            left = int((allowed & self._where(option)).sum())
-            return Reason(
-                code=ReasonCode.NODES_EXCLUDED,
-                message=f"Needs {need_words(shape)}; of {int(self._where(option).sum())} nodes with flavor "
-                f"{flavors}, its exclusions and labels leave {left}, which cannot hold it.",
-                numbers={"nodes": int(self._where(option).sum()), "left": left},
+    def _cached_never(self, prospect: Prospect, way: Way) -> Reason | None:
+        key = (prospect.number, way.number)
+        if key not in self._never:
+            self._never[key] = (
+                None if prospect.fits(way) else room_reasons.never(self._nodes, prospect, way.option)
             )
-        out = [
-            f"{node.name} ({node.unusable})"
-            for i, node in enumerate(nodes.models)
-            if node.unusable is not None and self._where(option)[i] and allowed[i]
-        ]
-        return Reason(
-            code=ReasonCode.NODE_LOST,
-            message=f"Needs {need_words(shape)}; without {list_words(out[:3])} "
-            f"the nodes with flavor {flavors} cannot hold it.",
-            numbers={"unusable": len(out)},
+        return self._never[key]
+
+    def _cached_full(self, prospect: Prospect, way: Way) -> Reason | None:
+        key = (prospect.number, way.number)
+        if key not in self._full:
+            free, option = self._standing.free, way.option
+            if feasible(self._nodes, free, prospect.mask, prospect.shape, option):
+                return None
+            self._full[key] = self._no_room(prospect, way)  # room only shrinks
+        return self._full[key]
+
+    def _no_room(self, prospect: Prospect, way: Way) -> Reason:
+        standing, option = self._standing, way.option
+        pools = [self._nodes.pools[place] for place in option.places]
+        next_end = standing.timeline.next_end(pools)
+        ends_in = None if next_end is None else next_end - self._now
+        return room_reasons.no_room(self._nodes, prospect, option, standing.free, ends_in=ends_in)
+
+    def _kept(self, workload: Workload, prospect: Prospect, way: Way) -> bool:
+        """Whether what is free is kept for those ahead."""
+        standing, end = self._standing, self._standing.end(workload)
+        room = standing.room(way.option, end)
+        return (
+            room is None
+            or standing.kept_quota(workload.group, way.option, way.demand, end)
+            or standing.kept_person(workload.group, workload.owner, prospect.gpus, end)
+            or not feasible(self._nodes, room, prospect.mask, prospect.shape, way.option)
         )
 
-    def _too_large(self, shape: Shape, option: Option) -> Reason:
-        where = self._where(option)
-        capacity = self._nodes.capacity[where]
-        largest = Amount(*(int(value) for value in capacity.max(axis=0)))
-        total = Amount(*(int(value) for value in capacity.sum(axis=0)))
-        flavors = list_words(sorted(set(option.flavors)))
-        return Reason(
-            code=ReasonCode.NO_MATCHING_FLAVOR,
-            message=f"Needs {need_words(shape)}; the largest node with flavor {flavors} has "
-            f"{amount_words(largest)}, all {int(where.sum())} together {amount_words(total)}.",
-            numbers={"largest": _numbers(largest), "total": _numbers(total)},
-        )
-
-    def _no_option(self, shape: Shape) -> Reason:
-        """No cluster offers the flavors that were asked for, or enough GPUs on any."""
-        offered = self._nodes.places
-        clusters = self._nodes.clusters()
-        if shape.clusters and not set(shape.clusters) & set(clusters):
-            return Reason(
-                code=ReasonCode.NO_MATCHING_FLAVOR,
-                message=f"There is no cluster {list_words(list(shape.clusters), 'or')} with nodes; "
-                f"there is {list_words(clusters) or 'none'}.",
-            )
-        asked = sorted({flavor for role in shape.roles for flavor in role.flavors})
-        flavors = sorted({flavor for _, flavor in offered})
-        missing = [flavor for flavor in asked if flavor not in flavors]
-        if missing:
-            return Reason(
-                code=ReasonCode.NO_MATCHING_FLAVOR,
-                message=f"No node has flavor {list_words(missing, 'or')}; there is {list_words(flavors)}.",
-                numbers={"flavors": flavors},
-            )
-        most = int(self._nodes.capacity[:, 2].max()) if len(self._nodes.models) else 0
-        return Reason(
-            code=ReasonCode.NO_MATCHING_FLAVOR,
-            message=f"Needs {need_words(shape)}; no node has more than {quantity(most, 'gpu')}.",
-            numbers={"largest": {"gpu": most}},
-        )
-
-    def _no_room(self, shape: Shape, option: Option, usable: Mask, free: Room) -> Reason:
-        """Not now: too little is free, or enough in all but not where it would have to be."""
-        where = usable & self._where(option)
-        left = Amount(*(int(value) for value in np.maximum(free[where], 0).sum(axis=0)))
-        total = Amount(*(int(value) for value in self._nodes.capacity[where].sum(axis=0)))
-        asked = shape.total
-        short = [name for name in ("gpu", "cpu", "memory") if getattr(asked, name) > getattr(left, name)]
-        flavors = list_words(sorted(set(option.flavors)))
-        numbers = {"needs": _numbers(asked), "free": _numbers(left), "total": _numbers(total)}
-        ends = self._next_end(option)
-        if short:
-            name = short[0]
-            free_words = quantity(getattr(left, name), name).split(" ")[0]
-            return Reason(
-                code=ReasonCode.WAITING_FOR_CAPACITY,
-                message=f"Needs {need_words(shape)}; {free_words} of "
-                f"{quantity(getattr(total, name), name)} {'are' if name != 'memory' else 'is'} free "
-                f"on {flavors}{ends}.",
-                numbers={**numbers, "short": short},
-            )
-        return Reason(
-            code=ReasonCode.TOPOLOGY_PLACEMENT_FAILED,
-            message=f"Needs {need_words(shape)}; {amount_words(left)} are free on {flavors} in all, "
-            f"but not together on the same nodes{ends}.",
-            numbers=numbers,
-        )
-
-    def _next_end(self, option: Option) -> str:
-        places = {(option.cluster, flavor) for flavor in option.flavors}
-        ends = [
-            attempt.ends
-            for attempt in self._snapshot.running
-            if attempt.ends is not None
-            and any((placement.cluster, placement.flavor) in places for placement in attempt.placements)
-        ]
-        if not ends:
-            return ""
-        return f"; the next job there ends within {format_seconds(max(min(ends) - self._now, 1))}"
-
-    def _reserved(self, option: Option) -> Reason:
-        flavors = list_words(sorted(set(option.flavors)))
-        return Reason(
-            code=ReasonCode.RESERVED_FOR_AHEAD,
-            message=f"There is room on {flavors}, but it is kept for jobs ahead in line.",
-        )
-
-
-def held_cluster(snapshot: Snapshot, cluster: str) -> Reason | None:
-    """Why nothing starts on a cluster, if so."""
-    model = snapshot.clusters.get(cluster)
-    return model.held if model is not None else None
-
-
-def _unexplained() -> Reason:
-    return Reason(code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet.")
-
-
-def _numbers(amount: Amount) -> dict[str, int]:
-    return {"cpu": amount.cpu, "memory": amount.memory, "gpu": amount.gpu}
+    def _reserved(self, workload: Workload, way: Way) -> Reason:
+        standing = self._standing
+        starts = [standing.starts[place] for place in way.option.places if place in standing.starts]
+        closed = any(place in standing.closed for place in way.option.places)
+        start = min(starts or standing.starts.values(), default=math.inf)
+        return room_reasons.reserved(way.option, start, workload.time_limit, self._now, closed=closed)

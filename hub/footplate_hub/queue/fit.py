@@ -1,197 +1,223 @@
-"""Where a gang fits: vectorised over nodes, all replicas or none, as few nodes as possible.
+"""Where a gang fits: vectorised over nodes, all replicas or none, packed as close together as it goes.
 
-Best fit keeps large holes whole: of the nodes that can take what is left, the one with the least to
-spare is used, and nodes without GPUs take what needs none.
+One node is tried first, then one rack, then each wider part of the cluster, at last all of it. Best fit
+keeps large holes whole: of what can take the gang, that with the least to spare is used.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import Amount, NodeModel, Placement, RoleShape, Shape
+from .model import Placement, RoleShape, Shape
+from .nodes import Mask, Nodes, Room, vector
+from .ways import Option
 
-__all__ = ["Nodes", "Option", "demand", "feasible", "fit", "options"]
+__all__ = ["feasible", "fit", "replicas_of", "room_for"]
 
-_MOST_OPTIONS = 64  # combinations of roles' flavors that one pass tries for one shape
 _ENOUGH = np.int64(2**40)  # replicas that fit where nothing is asked for
+_MOST_ORDERS = 6  # in which the roles of a gang are tried
 
-Mask = NDArray[np.bool_]
-Room = NDArray[np.int64]  # nodes × (cpu, memory, gpu)
-
-
-class Nodes:
-    """The nodes of a snapshot as arrays, in a fixed order."""
-
-    def __init__(self, nodes: Sequence[NodeModel]) -> None:
-        self.models = sorted(nodes, key=lambda node: (node.cluster, node.name))
-        self.index = {(node.cluster, node.name): i for i, node in enumerate(self.models)}
-        self.capacity: Room = np.array([vector(node.capacity) for node in self.models], dtype=np.int64)
-        self.capacity = self.capacity.reshape(len(self.models), 3)
-        self.usable: Mask = np.array([node.unusable is None for node in self.models], dtype=np.bool_)
-        self._places: dict[tuple[str, str], Mask] = {}
-        for i, node in enumerate(self.models):
-            mask = self._places.setdefault((node.cluster, node.flavor), np.zeros(len(self.models), np.bool_))
-            mask[i] = True
-
-    @property
-    def places(self) -> Mapping[tuple[str, str], Mask]:
-        """Which nodes each cluster and flavor has."""
-        return self._places
-
-    def clusters(self) -> list[str]:
-        """Names, in order."""
-        return sorted({cluster for cluster, _ in self._places})
-
-    def allowed(self, shape: Shape) -> Mask:
-        """Nodes that the workload itself does not rule out."""
-        mask = np.ones(len(self.models), np.bool_)
-        if shape.exclude_nodes or shape.exclude_addresses or shape.labels:
-            for i, node in enumerate(self.models):
-                mask[i] = (
-                    node.name not in shape.exclude_nodes
-                    and f"{node.cluster}/{node.name}" not in shape.exclude_nodes
-                    and node.address not in shape.exclude_addresses
-                    and all(node.labels.get(key) == value for key, value in shape.labels)
-                )
-        return mask
+Spots = list[list[tuple[int, int]]]  # for each role: node, replicas there
 
 
-@dataclass(frozen=True)
-class Option:
-    """One way to run a shape: a cluster, and for each role the flavor that it would use."""
-
-    cluster: str
-    flavors: tuple[str, ...]
+def replicas_of(shape: Shape) -> tuple[int, ...]:
+    """The fewest of each role."""
+    return tuple(role.replicas for role in shape.roles)
 
 
-def vector(amount: Amount) -> tuple[int, int, int]:
-    """CPU, memory, GPUs: the columns of `Room`."""
-    return (amount.cpu, amount.memory, amount.gpu)
+def room_for(room: Room, need: tuple[int, int, int]) -> NDArray[np.int64]:
+    """How many replicas each node has room for."""
+    counts: NDArray[np.int64] | None = None
+    for column, asked in enumerate(need):
+        if asked:
+            more = room[:, column] // asked
+            counts = more if counts is None else np.minimum(counts, more)
+    if counts is None:
+        return np.full(len(room), _ENOUGH, dtype=np.int64)
+    return np.maximum(counts, 0, out=counts)
 
 
-def options(nodes: Nodes, shape: Shape) -> Iterator[Option]:
-    """Ways to run a shape, in the user's order; where the user has none, plain nodes before GPU nodes."""
-    for cluster in shape.clusters or nodes.clusters():
-        offered = [flavor for where, flavor in nodes.places if where == cluster]
-        if not offered:
-            continue
-        per_role = [_flavors(nodes, cluster, offered, role) for role in shape.roles]
-        for flavors in itertools.islice(itertools.product(*per_role), _MOST_OPTIONS):
-            yield Option(cluster, flavors)
+def feasible(nodes: Nodes, room: Room, mask: Mask, shape: Shape, option: Option) -> bool:
+    """Whether `fit` would place the gang; much cheaper where there is one role, as in most."""
+    if len(shape.roles) > 1:
+        return fit(nodes, room, mask, shape, option) is not None
+    [role] = shape.roles
+    pool = nodes.pools[option.cluster, option.flavors[0]]
+    counts = room_for(room[pool], vector(role.need)) * mask[pool]
+    if shape.topology == "node":
+        return int(counts.max(initial=0)) >= role.replicas
+    if shape.topology == "rack":
+        return bool((_sums(nodes.domains[0][pool], counts, role.replicas) >= role.replicas).any())
+    return int(counts.sum()) >= role.replicas
 
 
-def _flavors(nodes: Nodes, cluster: str, offered: list[str], role: RoleShape) -> list[str]:
-    if role.flavors:
-        return [flavor for flavor in role.flavors if flavor in offered]
-
-    def gpus(flavor: str) -> int:
-        return int(nodes.capacity[nodes.places[cluster, flavor], 2].max())
-
-    able = [flavor for flavor in offered if gpus(flavor) >= role.need.gpu]
-    return sorted(able, key=lambda flavor: (gpus(flavor), flavor))
-
-
-def fit(nodes: Nodes, free: Room, mask: Mask, shape: Shape, option: Option) -> tuple[Placement, ...] | None:
+def fit(
+    nodes: Nodes,
+    room: Room,
+    mask: Mask,
+    shape: Shape,
+    option: Option,
+    *,
+    replicas: Sequence[int] | None = None,
+) -> tuple[Placement, ...] | None:
     """Place the whole gang, or nothing.
 
     Parameters
     ----------
-    free
+    room
         What each node has left; not changed.
     mask
         Nodes that may be used.
+    replicas
+        Of each role; unset: the fewest.
     """
-    where = [mask & nodes.places[option.cluster, flavor] for flavor in option.flavors]
-    whole = _on_one_node(nodes, free, where, shape)
-    counts: list[list[tuple[int, int]]] | None
-    counts = [[(whole, role.replicas)] for role in shape.roles] if whole is not None else None
-    if counts is None:
-        counts = _spread(free.copy(), where, shape)
-    if counts is None:
+    counts = tuple(replicas or replicas_of(shape))
+    gang = _Gang(nodes, room, mask, shape, option, replicas=counts)
+    spots = gang.together() if len(shape.roles) == 1 or gang.possible() else None
+    if spots is None:
         return None
     placements: list[Placement] = []
-    for role, flavor, taken in zip(shape.roles, option.flavors, counts, strict=True):
+    for role, flavor, taken in zip(shape.roles, option.flavors, spots, strict=True):
         index = 0
         for node, count in taken:
             for _ in range(count):
-                placements.append(
-                    Placement(role.name, index, option.cluster, nodes.models[node].name, flavor, role.need)
-                )
+                name = nodes.names[node]
+                placements.append(Placement(role.name, index, option.cluster, name, flavor, role.need))
                 index += 1
     return tuple(placements)
 
 
-def feasible(nodes: Nodes, free: Room, mask: Mask, shape: Shape, option: Option) -> bool:
-    """Whether `fit` would place the gang; much cheaper where there is one role, as in most."""
-    if len(shape.roles) > 1:
-        return fit(nodes, free, mask, shape, option) is not None
-    [role], [flavor] = shape.roles, option.flavors
-    need = np.array(vector(role.need), dtype=np.int64)
-    where = mask & nodes.places[option.cluster, flavor]
-    return int(_room_for(free[where], need).sum()) >= role.replicas
+class _Gang:
+    """Roles with their counts, and how many replicas of each every node could take."""
 
+    def __init__(
+        self,
+        nodes: Nodes,
+        room: Room,
+        mask: Mask,
+        shape: Shape,
+        option: Option,
+        *,
+        replicas: tuple[int, ...],
+    ) -> None:
+        self.nodes, self.shape, self.replicas = nodes, shape, replicas
+        pools = [nodes.pools[option.cluster, flavor] for flavor in option.flavors]
+        # All that is looked at lies within one cluster, so in one run of rows.
+        self.begin: int = min(pool.start for pool in pools)
+        self.rows = slice(self.begin, max(pool.stop for pool in pools))
+        self.room = room[self.rows]
+        self.needs = [vector(role.need) for role in shape.roles]
+        self.one_pool = len(set(option.flavors)) == 1
+        self.counts = []
+        for pool, need in zip(pools, self.needs, strict=True):
+            counts = np.zeros(len(self.room), dtype=np.int64)
+            inner = slice(pool.start - self.begin, pool.stop - self.begin)
+            counts[inner] = room_for(room[pool], need) * mask[pool]
+            self.counts.append(counts)
 
-def demand(shape: Shape, option: Option) -> Mapping[tuple[str, str], Amount]:
-    """What a gang takes of each cluster and flavor under an option."""
-    sums: dict[tuple[str, str], Amount] = {}
-    for role, flavor in zip(shape.roles, option.flavors, strict=True):
-        place = (option.cluster, flavor)
-        sums[place] = sums.get(place, Amount()) + role.need * role.replicas
-    return sums
+    def possible(self) -> bool:
+        """Whether each role alone has room."""
+        return all(int(c.sum()) >= count for c, count in zip(self.counts, self.replicas, strict=True))
 
-
-def _on_one_node(nodes: Nodes, free: Room, where: list[Mask], shape: Shape) -> int | None:
-    """The tightest node that takes the gang alone."""
-    total = np.array(vector(shape.total), dtype=np.int64)
-    able = np.logical_and.reduce([*where, (free >= total).all(axis=1)])
-    return _tightest(np.flatnonzero(able), free - total, nodes.capacity)
-
-
-def _tightest(candidates: NDArray[np.intp], left: Room, capacity: Room) -> int | None:
-    if candidates.size == 0:
-        return None
-    share = left[candidates] / np.maximum(capacity[candidates], 1)
-    order = np.lexsort((share[:, 1], share[:, 0], left[candidates, 2]))
-    return int(candidates[order[0]])
-
-
-def _spread(free: Room, where: list[Mask], shape: Shape) -> list[list[tuple[int, int]]] | None:
-    """Replicas per node for each role: the most demanding first, on as few nodes as it takes."""
-    taken: list[list[tuple[int, int]]] = [[] for _ in shape.roles]
-    demanding = sorted(
-        range(len(shape.roles)),
-        key=lambda r: (-shape.roles[r].need.gpu, -shape.roles[r].need.cpu, -shape.roles[r].need.memory, r),
-    )
-    for r in demanding:
-        role = shape.roles[r]
-        need = np.array(vector(role.need), dtype=np.int64)
-        room = np.where(where[r], _room_for(free, need), 0)
-        if int(room.sum()) < role.replicas:
+    def together(self) -> Spots | None:
+        """As close together as it goes, and as its topology demands."""
+        whole = self._one_node()
+        if whole is not None:
+            return [[(whole, count)] for count in self.replicas]
+        if self.shape.topology == "node":
             return None
-        left = role.replicas
-        while left:
-            enough = np.flatnonzero(room >= left)
-            if enough.size:
-                node = int(enough[np.lexsort((enough, free[enough, 0], free[enough, 2], room[enough]))[0]])
-            else:
-                node = int(np.argmax(room))
-            count = min(left, int(room[node]))
-            taken[r].append((node, count))
-            free[node] -= need * count
-            room[node] = 0
-            left -= count
-    return taken
+        for domains in self.nodes.domains:
+            spots = self._one_domain(domains[self.rows])
+            if spots is not None:
+                return spots
+            if self.shape.topology == "rack":
+                return None
+        return self._spread(np.arange(len(self.room)))
+
+    def _one_node(self) -> int | None:
+        """The node that takes all of it and has the least left then."""
+        if not self.one_pool:
+            return None
+        total = np.zeros(3, dtype=np.int64)
+        for need, count in zip(self.needs, self.replicas, strict=True):
+            total += np.array(need, dtype=np.int64) * count
+        able = (self.room >= total).all(axis=1)
+        for counts, count in zip(self.counts, self.replicas, strict=True):
+            able &= counts >= count
+        candidates = np.flatnonzero(able)
+        if candidates.size == 0:
+            return None
+        left = self.room[candidates] - total
+        share = left / np.maximum(self.nodes.capacity[self.rows][candidates], 1)
+        order = np.lexsort((share[:, 1], share[:, 0], left[:, 2]))
+        return int(candidates[order[0]]) + self.begin
+
+    def _one_domain(self, domains: NDArray[np.int64]) -> Spots | None:
+        """Within the part of the cluster that takes all of it and has the least room to spare."""
+        spare = np.zeros(int(domains.max(initial=-1)) + 1, dtype=np.int64)
+        able = np.ones(len(spare), np.bool_)
+        for counts, count in zip(self.counts, self.replicas, strict=True):
+            sums = _sums(domains, counts, count)
+            able &= sums >= count
+            spare += sums
+        candidates = np.flatnonzero(able)
+        for domain in candidates[np.argsort(spare[candidates], kind="stable")].tolist():
+            spots = self._spread(np.flatnonzero(domains == domain))
+            if spots is not None:
+                return spots
+        return None
+
+    def _spread(self, where: NDArray[np.intp]) -> Spots | None:
+        """Within some nodes, on as few as it takes."""
+        for order in self._orders():
+            spots = self._in_order(where, order)
+            if spots is not None:
+                return spots
+        return None
+
+    def _orders(self) -> Iterator[tuple[int, ...]]:
+        """The most demanding role first; then, where roles compete for nodes, other orders."""
+        roles: Sequence[RoleShape] = self.shape.roles
+        demanding = sorted(
+            range(len(roles)),
+            key=lambda r: (-roles[r].need.gpu, -roles[r].need.cpu, -roles[r].need.memory, r),
+        )
+        if not self.one_pool or len(roles) == 1:
+            return iter([tuple(demanding)])
+        return itertools.islice(itertools.permutations(demanding), _MOST_ORDERS)
+
+    def _in_order(self, where: NDArray[np.intp], order: tuple[int, ...]) -> Spots | None:
+        taken: Spots = [[] for _ in self.replicas]
+        room = self.room[where]
+        for r in order:
+            need = np.array(self.needs[r], dtype=np.int64)
+            counts = np.where(self.counts[r][where] > 0, room_for(room, self.needs[r]), 0)
+            left = self.replicas[r]
+            if int(counts.sum()) < left:
+                return None
+            while left:
+                node = _next_node(room, counts, left)
+                count = min(left, int(counts[node]))
+                taken[r].append((self.begin + int(where[node]), count))
+                room[node] -= need * count
+                counts[node] = 0
+                left -= count
+        return taken
 
 
-def _room_for(free: Room, need: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many replicas each node has room for."""
-    asked = need > 0
-    if not asked.any():
-        return np.full(len(free), _ENOUGH, dtype=np.int64)
-    counts: NDArray[np.int64] = (free[:, asked] // need[asked]).min(axis=1)
-    return np.maximum(counts, 0)
+def _next_node(room: Room, counts: NDArray[np.int64], left: int) -> int:
+    """The tightest that takes all that is left; if there is none, the one that takes the most."""
+    enough = np.flatnonzero(counts >= left)
+    if enough.size:
+        return int(enough[np.lexsort((enough, room[enough, 0], room[enough, 2], counts[enough]))[0]])
+    return int(np.argmax(counts))
+
+
+def _sums(domains: NDArray[np.int64], counts: NDArray[np.int64], enough: int) -> NDArray[np.int64]:
+    """Replicas that each part of a cluster takes; of each node, no more than would be enough."""
+    clipped = np.minimum(counts, enough)
+    return np.bincount(domains, weights=clipped).astype(np.int64)

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidate, candidates, cost
-from .fit import Mask, Nodes, Option, Room, demand, vector
 from .model import Preemption, RoleShape, Running, Workload
+from .nodes import Mask, Nodes, Room, vector
 from .quota import Quotas
+from .ways import Option, demand
 
 __all__ = ["Fits", "Sacrifice", "Scene", "victims"]
 

@@ -16,6 +16,7 @@ what a group keeps stays its own even when others have more than there is, after
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,18 @@ class Quotas:
         self._available: dict[Place, dict[str, _Values]] = {place: {} for place in self._trees}
         for attempt in running:
             self.take(attempt.group, attempt.owner, attempt.placements)
+
+    def copy(self) -> Quotas:
+        """The same limits with use of their own from here on."""
+        other = Quotas.__new__(Quotas)
+        other._trees = {
+            place: tuple(tree.copy() if tree is not None else None for tree in trees)
+            for place, trees in self._trees.items()
+        }
+        other._persons = self._persons
+        other._has = dict(self._has)
+        other._available = {place: dict(known) for place, known in self._available.items()}
+        return other
 
     # Counting
 
@@ -281,6 +294,13 @@ class _Tree:
         self.total = [0] * count
         self._known: dict[int, int] = {}
         self._borrowers: dict[int, list[tuple[int, int]]] | None = None
+
+    def copy(self) -> _Tree:
+        """The same groups with use of their own from here on."""
+        other = copy.copy(self)
+        other.use, other.total = list(self.use), list(self.total)
+        other._known = dict(self._known)
+        return other
 
     def holder(self, group: str) -> int:
         """The nearest group, from this one up, that has a nominal amount; `_ROOT` if there is none."""

@@ -1,25 +1,31 @@
-"""One pass of the queue: who starts now, where, and one reason for everyone who does not.
+"""One pass of the queue: who starts now, where, for whom nodes are kept, and one reason for everyone else.
 
-Order is priority, then first come first served. A workload that waits for room alone holds the flavors
-that it could use: nobody behind it may take them, so nothing starves, whatever its size. One that waits
-for quota, or that its own exclusions rule out, holds nobody up.
+Everyone is considered once, in turn. Who waits for room alone, as the first in a pool, gets a reservation
+there: nodes from the earliest time on at which they are free by time limits. Those behind may pass only if
+they cannot delay it, so nothing starves, whatever its size. Who waits for quota, or is ruled out by its own
+exclusions, holds nobody up.
 
-Workloads of one group with one shape form a line: when the first cannot start, none behind it can, so a
-pass costs as much as it admits, plus one look at each line.
+Within a pass room and quota only shrink, so what was refused once is not tried again.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Container, Iterator
 
 import numpy as np
 
 from footplate_spec.reasons import Reason
 
-from .explain import Explainer, Moment, held_cluster
-from .fit import Mask, Nodes, Option, Room, demand, feasible, fit, options, vector
-from .model import Admission, Blocked, Line, Placement, Plan, Shape, Snapshot
+from .admission import Admitter, held_group
+from .columns import Columns
+from .explain import Explainer
+from .model import Admission, Blocked, Plan, Reservation, Snapshot, Workload
+from .nodes import Mask, Nodes
+from .orders import Use
+from .prospects import Prospect
 from .quota import Quotas
+from .sequence import Members, Sequence
+from .standing import Standing
 
 __all__ = ["schedule"]
 
@@ -32,81 +38,82 @@ def schedule(snapshot: Snapshot, now: float) -> Plan:
     snapshot
         The world; not changed.
     now
-        Unix seconds, for the numbers in reasons only.
+        Unix seconds.
 
     Returns
     -------
     Plan
         Admissions in order, and in ``blocked`` every other workload exactly once.
     """
-    current = _Pass(snapshot, now)
-    heads = [
-        (line.workloads[0].rank, number, 0) for number, line in enumerate(snapshot.lines) if line.workloads
-    ]
-    heapq.heapify(heads)
-    admit: list[Admission] = []
-    blocked: list[Blocked] = []
-    while heads:
-        _, number, position = heads[0]
-        line = snapshot.lines[number]
-        outcome = current.consider(line, line.workloads[position].owner)
-        if isinstance(outcome, Reason):
-            heapq.heappop(heads)
-            blocked.append(Blocked(line.workloads[position:], outcome))
-            continue
-        option, placements = outcome
-        admit.append(Admission(line.workloads[position], option.cluster, placements))
-        if position + 1 < len(line.workloads):
-            heapq.heapreplace(heads, (line.workloads[position + 1].rank, number, position + 1))
-        else:
-            heapq.heappop(heads)
-    return Plan(admit=tuple(admit), blocked=tuple(blocked))
+    return _Pass(snapshot, now).plan()
 
 
 class _Pass:
-    """What is free, what is used and what is held while one pass goes on."""
+    """What is known and what has been decided while one pass goes on."""
 
     def __init__(self, snapshot: Snapshot, now: float) -> None:
-        self.snapshot = snapshot
-        self.nodes = Nodes(snapshot.nodes)
-        self.free: Room = self.nodes.capacity.copy()
-        for attempt in snapshot.running:
-            self._use(attempt.placements)
-        self.quotas = Quotas(snapshot.groups, snapshot.running)
-        self.held: Mask = np.zeros(len(self.nodes.models), np.bool_)
-        self._allowed: dict[Shape, Mask] = {}
-        self._options: dict[Shape, list[Option]] = {}
-        self._explainer = Explainer(self.nodes, snapshot, now)
+        self._snapshot = snapshot
+        self._nodes = Nodes(snapshot.nodes, snapshot.clusters)
+        limited = any(group.person is not None for group in snapshot.groups.values())
+        self._columns = Columns(snapshot, self._nodes.clusters, owners=limited)
+        quotas = Quotas(snapshot.groups, snapshot.running)
+        self._standing = Standing(self._nodes, quotas, snapshot.running, now)
+        self._prospects = [
+            Prospect(self._nodes, number, shape) for number, shape in enumerate(self._columns.shapes)
+        ]
+        self._use = Use(snapshot.groups, snapshot.running, now)
+        self._admitter = Admitter(snapshot, self._nodes, self._standing)
+        self._explainer = Explainer(snapshot, self._nodes, self._standing, now)
+        self._reasons: dict[int, Reason] = {}  # of classes that were refused
+        self._kept: dict[int, Reason] = {}  # of rows with a reservation
 
-    def consider(self, line: Line, owner: str) -> tuple[Option, tuple[Placement, ...]] | Reason:
-        """Start the next workload of a line, or say why not."""
-        shape = line.shape
-        if shape not in self._options:
-            self._options[shape] = list(options(self.nodes, shape))
-            self._allowed[shape] = self.nodes.allowed(shape)
-        mask = self._allowed[shape] & self.nodes.usable & ~self.held
-        for option in self._options[shape]:
-            if held_cluster(self.snapshot, option.cluster) is not None:
+    def plan(self) -> Plan:
+        """Consider everyone."""
+        columns, reasons = self._columns, self._reasons
+        held = np.array([held_group(self._snapshot, group) is not None for group in columns.groups], np.bool_)
+        stays = columns.waits | held[columns.group]
+        members = Members(columns.domain, columns.group, columns.orders, columns.groups)
+        sequence = Sequence(np.flatnonzero(~stays), members, self._use)
+        admit: dict[int, Admission] = {}
+        reserve: list[Reservation] = []
+        while (row := sequence.next()) is not None:
+            if columns.classes[row] in reasons:
                 continue
-            if self.quotas.shortages(line.group, demand(shape, option)):
+            workload, prospect = columns.workloads[row], self._prospects[columns.shape[row]]
+            outcome = self._admitter.consider(workload, prospect)
+            if isinstance(outcome, Admission):
+                admit[row] = outcome
+                gpus = sum(placement.need.gpu for placement in outcome.placements)
+                self._use.admit(workload.group, gpus, workload.time_limit)
                 continue
-            if not feasible(self.nodes, self.free, mask, shape, option):
-                continue
-            placements = fit(self.nodes, self.free, mask, shape, option)
-            if placements is not None:
-                self._use(placements)
-                self.quotas.take(line.group, owner, placements)
-                return option, placements
-        reason, waits_for = self._explainer.explain(
-            line, self._options[shape], self._allowed[shape], Moment(self.free, self.held, self.quotas)
+            reasons[columns.classes[row]] = self._explainer.explain(workload, prospect, None)
+            if outcome is not None:
+                reserve.append(outcome)
+                self._kept[row] = self._explainer.explain(workload, prospect, outcome)
+        return Plan(
+            admit=tuple(admit.values()), reserve=tuple(reserve), blocked=tuple(self._blocked(admit, stays))
         )
-        for option in waits_for:
-            for flavor in option.flavors:
-                self.held |= self.nodes.places[option.cluster, flavor]
-        return reason
 
-    def _use(self, placements: tuple[Placement, ...]) -> None:
-        for placement in placements:
-            node = self.nodes.index.get((placement.cluster, placement.node))
-            if node is not None:  # a node that was taken out of the configuration still runs to the end
-                self.free[node] -= np.array(vector(placement.need), dtype=np.int64)
+    def _blocked(self, admitted: Container[int], stays: Mask) -> Iterator[Blocked]:
+        columns = self._columns
+        alone: dict[tuple[int, int], Reason] = {}  # of those that stay whatever is free
+        members: dict[tuple[int, int], list[Workload]] = {}
+        told: dict[tuple[int, int], Reason] = {}
+        for row, workload in enumerate(columns.workloads):
+            if row in admitted:
+                continue
+            if row in self._kept:
+                reason = self._kept[row]
+            elif stays[row]:
+                same = (columns.classes[row], id(workload.waits))
+                if same not in alone:
+                    prospect = self._prospects[columns.shape[row]]
+                    alone[same] = self._explainer.explain(workload, prospect, None)
+                reason = alone[same]
+            else:
+                reason = self._reasons[columns.classes[row]]
+            key = (int(columns.line[row]), id(reason))
+            told[key] = reason
+            members.setdefault(key, []).append(workload)
+        for key, workloads in members.items():
+            yield Blocked(tuple(workloads), told[key])

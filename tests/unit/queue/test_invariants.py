@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -145,20 +144,3 @@ def test_nobody_starts_who_keeps_an_earlier_one_with_the_same_needs_waiting(seed
         for other in waiting:
             same = (other.shape, other.group) == (admission.workload.shape, admission.workload.group)
             assert not (same and other.rank < admission.workload.rank)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nobody_behind_takes_a_flavor_that_one_who_waits_for_room_could_use(seed):
-    snapshot = replace(random_world(seed), groups={}, clusters={})
-    plan = schedule(snapshot, 0.0)
-    rooms = {Code.WAITING_FOR_CAPACITY, Code.TOPOLOGY_PLACEMENT_FAILED}
-    for line in snapshot.lines:
-        for first in line.workloads:
-            if first.id not in plan.reasons or plan.reasons[first.id].code not in rooms:
-                continue
-            for admission in plan.admit:
-                for placement in admission.placements:
-                    place = (placement.cluster, placement.flavor)
-                    nodes = [n for n in snapshot.nodes if (n.cluster, n.flavor) == place]
-                    could = schedule(world(nodes, [first]), 0.0).admit
-                    assert not could or admission.workload.rank < first.rank

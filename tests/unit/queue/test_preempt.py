@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from footplate_hub.queue.fit import Nodes, demand, feasible, fit, options, vector
+from footplate_hub.queue.fit import feasible, fit
 from footplate_hub.queue.model import (
     Amount,
     GroupModel,
@@ -22,8 +22,10 @@ from footplate_hub.queue.model import (
     Running,
     Workload,
 )
+from footplate_hub.queue.nodes import Nodes, vector
 from footplate_hub.queue.preempt import Sacrifice, Scene, victims
 from footplate_hub.queue.quota import Quotas, lineage
+from footplate_hub.queue.ways import demand, options
 from support.worlds import GI, node, role, workload
 
 GPU = ("local", "gpu")

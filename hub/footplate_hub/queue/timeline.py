@@ -1,0 +1,99 @@
+"""When room comes free, if every attempt runs to its time limit: the bound that reservations stand on.
+
+What never ends (a service) frees nothing. What should have ended already counts as ending now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import Placement, Running
+from .nodes import Nodes, Room, vector
+
+__all__ = ["Timeline", "end_of"]
+
+
+def end_of(attempt: Running, now: float) -> float:
+    """By when an attempt has ended; infinite for a service."""
+    if attempt.ends is not None:
+        return max(attempt.ends, now)
+    return now + attempt.time_limit if attempt.time_limit else math.inf
+
+
+class Timeline:
+    """The ends of attempts, and what each frees."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._fresh: list[tuple[float, int, tuple[int, int, int]]] = []
+        self._times: NDArray[np.float64] = np.zeros(0)
+        self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
+
+    def add(self, end: float, placements: Iterable[Placement]) -> None:
+        """An attempt gives back its nodes at ``end``."""
+        if end == math.inf:
+            return
+        for placement in placements:
+            row = self._nodes.index.get((placement.cluster, placement.node))
+            if row is not None:
+                self._fresh.append((end, row, vector(placement.need)))
+
+    def earliest(
+        self, room: Room, pools: Sequence[slice], fits: Callable[[Room], bool]
+    ) -> tuple[float, Room] | None:
+        """The first time at which something fits, and the room then; None if it never does.
+
+        Parameters
+        ----------
+        room
+            What is free now; not changed. Outside the pools what is returned is no more than that.
+        pools
+            Rows that matter.
+        fits
+            Whether it fits; more room must never make it refuse.
+        """
+        self._settle()
+        inside = np.zeros(len(self._nodes), np.bool_)
+        for pool in pools:
+            inside[pool] = True
+        mine = inside[self._rows]
+        times, rows, amounts = self._times[mine], self._rows[mine], self._amounts[mine]
+        moments, ends = np.unique(times, return_index=True)
+        ends = np.append(ends[1:], len(times))  # how many have ended by each moment
+        low, high, begun, at = 0, len(moments), 0, room
+        best: tuple[float, Room] | None = None
+        while low < high:
+            middle = (low + high) // 2
+            then = at.copy()
+            np.add.at(then, rows[begun : ends[middle]], amounts[begun : ends[middle]])
+            if fits(then):
+                best = (float(moments[middle]), then)
+                high = middle
+            else:
+                low, begun, at = middle + 1, int(ends[middle]), then
+        return best
+
+    def next_end(self, pools: Sequence[slice]) -> float | None:
+        """When the next attempt there ends."""
+        self._settle()
+        inside = np.zeros(len(self._nodes), np.bool_)
+        for pool in pools:
+            inside[pool] = True
+        found = np.flatnonzero(inside[self._rows])
+        return float(self._times[found[0]]) if found.size else None
+
+    def _settle(self) -> None:
+        """Sort in what was added."""
+        if not self._fresh:
+            return
+        times = np.concatenate([self._times, [end for end, _, _ in self._fresh]])
+        rows = np.concatenate([self._rows, [row for _, row, _ in self._fresh]]).astype(np.int64)
+        amounts = np.concatenate([self._amounts, [amount for _, _, amount in self._fresh]]).astype(np.int64)
+        order = np.argsort(times, kind="stable")
+        self._times, self._rows, self._amounts = times[order], rows[order], amounts[order]
+        self._fresh = []
