@@ -46,8 +46,8 @@ def _prove(part: Part, ledgers: dict[str, Ledger], pool: ProcessPoolExecutor) ->
         if time.monotonic() - written > WRITE_EVERY:
             write_table(PARTS, ledgers)
             written = time.monotonic()
-        print(f"\r{part.what}: {len(ledger.done)} of {len(part.chunks)} chunks", end="", flush=True)
-    print(f"\r{part.what}: {dict(sorted(ledger.total.counts.items()))}")
+            print(f"{part.what}: {len(ledger.done)} of {len(part.chunks)} chunks", flush=True)
+    print(f"{part.what}: {dict(sorted(ledger.total.counts.items()))}", flush=True)
 
 
 def _run(part: str, chunk: str) -> Chunk:

@@ -186,7 +186,13 @@ def _reservations_kept(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[s
     for reservation in plan.reserve:
         if reservation.workload not in waiting:
             continue
-        for sentence in _taken_from(snapshot, reservation, busy):
+        still = [use for end, use in busy if end > reservation.start]
+        holder = waiting[reservation.workload]
+        kept = Use(holder.group, holder.owner, reservation.placements)
+        lacking = [str(statement) for statement in broken(snapshot, still, kept)]
+        if person_broken(snapshot, still, kept):
+            lacking.append(f"{holder.owner} has too much")
+        for sentence in [*_taken_from(snapshot, reservation, busy), *lacking]:
             yield f"the reservation of {reservation.workload} at {reservation.start} is delayed: {sentence}"
 
 
@@ -213,23 +219,41 @@ def _nobody_forgotten(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[st
         uses_of(snapshot, [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit])
     )
     busy = busy_until(snapshot, now, plan)
+    waiting = _waiting(snapshot)
     preemptors = {p.workload for p in plan.preempt}
     kept = _kept_pools(snapshot, plan)
-    for workload in _waiting(snapshot).values():
+    for workload in waiting.values():
         if workload.id in {a.workload.id for a in plan.admit} or workload.id in preemptors:
             continue
-        if not starts(snapshot, workload, moment, frozenset()):
+        if not starts(snapshot, workload, moment):
             continue
-        others = [r for r in plan.reserve if r.workload != workload.id]
+        others = [r for r in plan.reserve if r.workload != workload.id and r.workload in waiting]
         for placements in _startable(snapshot, workload, moment):
             if {(p.cluster, p.flavor) for p in placements} & kept.get(workload.id, set()):
                 continue
             mine = (_end(workload, now), Use(workload.group, workload.owner, placements))
-            if not any(True for r in others for _ in _taken_from(snapshot, r, [*busy, mine])):
+            if not any(_delays(snapshot, r, waiting[r.workload], busy, mine) for r in others):
                 code = plan.reasons[workload.id].code if workload.id in plan.reasons else "nothing"
                 where = sorted(f"{p.cluster}/{p.node}" for p in placements)
                 yield f"{workload.id} waits ({code}) but could start on {where}"
                 break
+
+
+def _delays(
+    snapshot: Snapshot,
+    reservation: Reservation,
+    holder: Workload,
+    busy: list[tuple[float, Use]],
+    mine: tuple[float, Use],
+) -> bool:
+    """Whether one more that starts now takes nodes, quota or a person's share from a reservation."""
+    if mine[0] <= reservation.start:
+        return False
+    if any(True for _ in _taken_from(snapshot, reservation, [*busy, mine])):
+        return True
+    kept = Use(holder.group, holder.owner, reservation.placements)
+    uses = [use for _, use in busy]
+    return bool(broken(snapshot, [*uses, mine[1]], kept)) or person_broken(snapshot, [*uses, mine[1]], kept)
 
 
 def _startable(snapshot: Snapshot, workload: Workload, moment: Moment) -> Iterator[tuple]:

@@ -44,7 +44,11 @@ class _Life:
         self._name = name
         world = random_world(chance)
         nodes = tuple(replace(node, unusable=None) for node in world.nodes)
-        self.story = Story(nodes, world.groups, world.clusters)
+        groups, clusters = world.groups, world.clusters
+        if not priorities:
+            groups = {name: replace(group, policy=None) for name, group in groups.items()}
+            clusters = {name: replace(cluster, policy=None) for name, cluster in clusters.items()}
+        self.story = Story(nodes, groups, clusters)
         self._coming = [
             _mortal(replace(w, id=f"w{number}", priority=w.priority if priorities else 0), chance)
             for number, w in enumerate(_many(chance))
@@ -80,19 +84,24 @@ class _Life:
             workload = admission.workload
             runs = workload.time_limit * self._chance.choice([0.3, 0.8, 1.0, 1.0])
             self._ends[workload.id] = self.story.now + runs
-            self._promised.pop(workload.id, None)
         for preemption in plan.preempt:
             self._stop(preemption.running, preemption.workload)
         if self._equals:
-            for reservation in plan.reserve:
-                before = self._promised.get(reservation.workload)
-                if before is not None and reservation.start > before + 1e-6:
-                    self._chunk.found(
-                        "violated: a reservation moved away",
-                        f"{self._name} at {self.story.now - NOW}: {reservation.workload} from "
-                        f"{before - NOW} to {reservation.start - NOW}",
-                    )
-                self._promised[reservation.workload] = min(before or reservation.start, reservation.start)
+            self._compare_reservations(plan)
+
+    def _compare_reservations(self, plan: Plan) -> None:
+        """Of equals who go first come first served, only one who came before may move a reservation away."""
+        before, self._promised = self._promised, {r.workload: r.start for r in plan.reserve}
+        movers = [admission.workload.rank for admission in plan.admit]
+        movers += [self.story.known[name].rank for name in self._promised]
+        for name, start in self._promised.items():
+            undisturbed = all(rank >= self.story.known[name].rank for rank in movers)
+            if undisturbed and start > before.get(name, start) + 1e-6:
+                self._chunk.found(
+                    "violated: a reservation moved away",
+                    f"{self._name} at {self.story.now - NOW}: {name} from "
+                    f"{before[name] - NOW} to {start - NOW}",
+                )
 
     def _stop(self, victim: str, preemptor: str) -> None:
         self._make_room_at[victim] = self.story.now + GRACE
@@ -128,7 +137,7 @@ class _Life:
             return
         for workload in self.story.waiting.values():
             self._chunk.counts["left waiting"] += 1
-            if starts(snapshot, workload, Moment(()), frozenset()):
+            if starts(snapshot, workload, Moment(())):
                 self._chunk.found("violated: starved", f"{self._name}: {workload.id}")
 
 

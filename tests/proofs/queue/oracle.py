@@ -67,11 +67,17 @@ def dominant_cause(snapshot: Snapshot, workload: Workload, moment: Moment) -> st
     return "Misconfigured" if _is(workload, "Misconfigured") else "NoMatchingFlavor"
 
 
-def starts(snapshot: Snapshot, workload: Workload, moment: Moment, removed: frozenset[str]) -> bool:
-    """Whether it could start now in any way, were these obstacles not there."""
+def starts(
+    snapshot: Snapshot,
+    workload: Workload,
+    moment: Moment,
+    removed: frozenset[str] = frozenset(),
+    only: Way | None = None,
+) -> bool:
+    """Whether it could start now in any way, or ``only`` in one, were these obstacles not there."""
     if workload.waits is not None and workload.waits.code.value not in removed:
         return False
-    for way in ways(snapshot, workload.shape):
+    for way in [only] if only is not None else ways(snapshot, workload.shape):
         if held_by(snapshot, workload.group, way.cluster) - removed:
             continue
         if _blocked_by_limits(snapshot, workload, way, moment, removed):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from footplate_hub.queue.model import Plan, Running, Snapshot, Workload
+from footplate_hub.queue.model import Place, Plan, Running, Snapshot, Workload
 
 from .oracle import Moment, starts
-from .room import RESOURCES
+from .room import RESOURCES, Way, ways
 from .tree import Use, above, over_nominal
 
 __all__ = ["preemption_violations"]
+
+MOST_RUNNING = 10  # smaller sacrifices are looked for among so many
 
 
 def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:
@@ -23,79 +25,118 @@ def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterato
         if times > 1:
             yield f"{name} is stopped {times} times"
     for preemption in plan.preempt:
-        victim, workload = running.get(preemption.running), waiting.get(preemption.workload)
-        if victim is None or workload is None:
+        if preemption.running not in running or preemption.workload not in waiting:
             yield f"{preemption} names nobody"
-            continue
-        yield from _wronged(snapshot, plan, victim, workload, preemption.why)
+            return
     for name in dict.fromkeys(p.workload for p in plan.preempt):
-        if name in waiting:
-            yield from _in_vain(snapshot, plan, waiting[name])
+        mine = [p for p in plan.preempt if p.workload == name]
+        others = {p.running for p in plan.preempt if p.workload != name}
+        victims = [running[p.running] for p in mine]
+        for preemption, victim in zip(mine, victims, strict=True):
+            yield from _wronged(victim, waiting[name], preemption.why)
+        case = _Case(snapshot, plan, waiting[name], others)
+        yield from _in_vain(plan, case, victims)
 
 
-def _wronged(snapshot: Snapshot, plan: Plan, victim: Running, workload: Workload, why: str) -> Iterator[str]:
+def _wronged(victim: Running, workload: Workload, why: str) -> Iterator[str]:
     if victim.stopping:
         yield f"{victim.id} is stopped for {workload.id} although it stops already"
     if not victim.preemptible:
         yield f"{victim.id} is stopped for {workload.id} although it may not be"
-    if why == "priority" and not may_preempt(victim, workload):
+    if why == "priority" and not outranks(workload, victim):
         yield f"{victim.id} is stopped for {workload.id} without a higher priority in its group"
-    if why == "reclaim" and not may_reclaim(snapshot, _uses(snapshot, plan, ()), victim, workload):
-        yield f"{victim.id} is stopped for {workload.id} without having borrowed from its group"
 
 
-def may_preempt(victim: Running, workload: Workload) -> bool:
+def outranks(workload: Workload, victim: Running) -> bool:
     """Higher priority, in the same group; the victim may be in a group below."""
     return workload.priority > victim.priority and workload.group in above(victim.group)
 
 
-def may_reclaim(snapshot: Snapshot, uses: list[Use], victim: Running, workload: Workload) -> bool:
-    """Whether the victim's side has borrowed what is nominally the workload's side's, of something asked."""
-    mine, theirs = above(workload.group), above(victim.group)
-    shared = set(mine) & set(theirs)
-    for cluster, flavor in {(p.cluster, p.flavor) for p in victim.placements}:
+def lent_to(snapshot: Snapshot, uses: Sequence[Use], workload: Workload, way: Way, victim: Running) -> bool:
+    """Whether the victim's side has borrowed what is nominally the workload's side's.
+
+    Below the nearest group that has both: with the workload, everyone on its side stays within its nominal
+    amounts, and everyone on the victim's side is beyond its own of something that the workload asks.
+    """
+    shared = set(above(workload.group)) & set(above(victim.group))
+    mine = [name for name in above(workload.group) if name not in shared]
+    theirs = [name for name in above(victim.group) if name not in shared]
+    borrowed = False
+    for (place, resource), asked in _asked(workload, way).items():
+        lenders = [over_nominal(snapshot, uses, name, place, resource) for name in mine]
+        borrowers = [over_nominal(snapshot, uses, name, place, resource) for name in theirs]
+        lending = [by for by in lenders if by is not None]
+        borrowing = [by for by in borrowers if by is not None]
+        if any(by + asked > 0 for by in lending):
+            return False
+        borrowed = borrowed or bool(lending and borrowing and all(by > 0 for by in borrowing))
+    return borrowed
+
+
+def _asked(workload: Workload, way: Way) -> dict[tuple[Place, str], int]:
+    asked: dict[tuple[Place, str], int] = {}
+    for role, flavor in zip(workload.shape.roles, way.flavors, strict=True):
         for resource in RESOURCES:
-            if not any(getattr(role.need, resource) for role in workload.shape.roles):
-                continue
-            over = {
-                name: over_nominal(snapshot, uses, name, (cluster, flavor), resource)
-                for name in (*mine, *theirs)
-                if name not in shared
-            }
-            lenders = [over[name] for name in mine if name not in shared and over[name] is not None]
-            borrowers = [over[name] for name in theirs if name not in shared and over[name] is not None]
-            if lenders and borrowers and all(by > 0 for by in borrowers if by is not None):
-                return True
-    return False
+            if amount := getattr(role.need, resource) * role.replicas:
+                key = ((way.cluster, flavor), resource)
+                asked[key] = asked.get(key, 0) + amount
+    return asked
 
 
-def _uses(snapshot: Snapshot, plan: Plan, gone: Iterable[str]) -> list[Use]:
-    """What runs without those that are gone, and what starts."""
-    out = set(gone)
-    uses = [Use(r.group, r.owner, r.placements) for r in snapshot.running if r.id not in out]
-    return uses + [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
+class _Case:
+    """One preemptor, when those that leave for others, or anyway, are gone."""
+
+    def __init__(self, snapshot: Snapshot, plan: Plan, workload: Workload, others: set[str]) -> None:
+        self.snapshot = snapshot
+        self.workload = workload
+        self.alone = not others
+        self.leaving = others | {r.id for r in snapshot.running if r.stopping}
+        self._started = [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
+
+    def uses(self, gone: Iterable[str]) -> list[Use]:
+        """What is left, and what starts."""
+        out = self.leaving | set(gone)
+        left = [Use(r.group, r.owner, r.placements) for r in self.snapshot.running if r.id not in out]
+        return left + self._started
+
+    def works(self, victims: Sequence[Running], *, rights: bool = True) -> bool:
+        """Whether it starts in some way when they are gone too, and, if its ``rights`` count, may stop them.
+
+        One after the other, in some order: what the first frees is no longer borrowed.
+        """
+        moment = Moment(tuple(self.uses(victim.id for victim in victims)))
+        return any(
+            starts(self.snapshot, self.workload, moment, only=way)
+            and (not rights or any(self._may(order, way) for order in itertools.permutations(victims)))
+            for way in ways(self.snapshot, self.workload.shape)
+        )
+
+    def _may(self, order: Sequence[Running], way: Way) -> bool:
+        return all(
+            outranks(self.workload, victim)
+            or lent_to(self.snapshot, self.uses(v.id for v in order[:number]), self.workload, way, victim)
+            for number, victim in enumerate(order)
+        )
 
 
-def _in_vain(snapshot: Snapshot, plan: Plan, workload: Workload) -> Iterator[str]:
+def _in_vain(plan: Plan, case: _Case, victims: Sequence[Running]) -> Iterator[str]:
     """Stopped for nothing: it does not start then, or would with fewer, or starts anyway."""
-    name = workload.id
+    name = case.workload.id
     if name in {a.workload.id for a in plan.admit}:
         yield f"{name} starts and stops others"
-    elif plan.reasons[name].code.value != "WaitingForPreemptedWorkloads":
+    elif name in plan.reasons and plan.reasons[name].code.value != "WaitingForPreemptedWorkloads":
         yield f"{name} stops others and its reason is {plan.reasons[name].code}"
-    others = {p.running for p in plan.preempt if p.workload != name}
-    leaving = {r.id for r in snapshot.running if r.stopping} | others
-    mine = [p.running for p in plan.preempt if p.workload == name]
+    if not case.works(victims, rights=False):
+        yield f"{name} does not start when {[v.id for v in victims]} are gone"
+    elif not case.works(victims):
+        yield f"{[v.id for v in victims]} are stopped for {name} without having borrowed from its group"
+    elif case.alone and len(case.snapshot.running) <= MOST_RUNNING:
+        for count in range(len(victims)):
+            for fewer in itertools.combinations(_stoppable(case), count):
+                if case.works(fewer):
+                    yield f"{name} stops {[v.id for v in victims]}; {[v.id for v in fewer]} would do"
+                    return
 
-    def starts_without(gone: Iterable[str]) -> bool:
-        return starts(snapshot, workload, Moment(tuple(_uses(snapshot, plan, gone))), frozenset())
 
-    if not starts_without([*leaving, *mine]):
-        yield f"{name} does not start when {mine} are gone"
-        return
-    if others:
-        return  # what others free is theirs: how few would do cannot be told from one workload alone
-    for fewer in itertools.combinations(mine, len(mine) - 1):
-        if starts_without([*leaving, *fewer]):
-            yield f"{name} stops {mine}; {list(fewer)} would do"
-            return
+def _stoppable(case: _Case) -> list[Running]:
+    return [r for r in case.snapshot.running if r.preemptible and not r.stopping]

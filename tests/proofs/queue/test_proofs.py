@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from footplate_hub.queue.schedule import schedule
-from proofs.queue import small
+from proofs.queue import parts, small
+from proofs.queue.check import violations
 from proofs.queue.ledger import Chunk
 from proofs.queue.worlds import NOW, random_world, shuffled
+
+AGREEMENT = 0.99
+EXAMPLES = 5000 if os.environ.get("FOOTPLATE_PROVE") else 100
 
 
 def violated(chunk: Chunk) -> dict[str, list[str]]:
@@ -21,7 +28,34 @@ def agreement(counts: Counter[str]) -> float:
     return counts["agreed"] / counts["reasons"]
 
 
-@pytest.mark.parametrize("workloads", [1, 2])
+def test_random_worlds_keep_every_promise_and_their_reasons_are_the_oracles():
+    chunk = parts.random_worlds(0, 200)
+
+    assert violated(chunk) == {}
+    assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
+
+
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=not os.environ.get("FOOTPLATE_PROVE"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(st.randoms(use_true_random=False))
+def test_no_world_that_hypothesis_finds_breaks_a_promise(chance):
+    world = random_world(chance)
+
+    assert violations(world, NOW, schedule(world, NOW)) == []
+
+
+def test_stories_end_without_anyone_starved_or_stopped_in_turns():
+    chunk = parts.stories(0, 10)
+
+    assert violated(chunk) == {}
+    assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
+
+
+@pytest.mark.parametrize("workloads", [1, 2, 3])
 def test_small_worlds_keep_every_promise_and_their_reasons_are_the_oracles(workloads):
     chunk = Chunk()
     for family in random.Random(workloads).sample(list(small.families(workloads)), 4):

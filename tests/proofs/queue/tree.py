@@ -75,7 +75,7 @@ def _overdrawn(snapshot: Snapshot, uses: Sequence[Use], place: Place, resource: 
     pool = 0
     false_by: dict[Statement, int] = {}
     for name in sorted(limits, key=lambda name: -len(above(name))):  # children before parents
-        _, borrowing, lending = limits[name]
+        nominal, borrowing, lending = limits[name]
         kept = 0 if lending is None else max(0, shared[name] - lending)
         from_above = max(0, used[name] - kept)
         own_above = shared[name] - kept
@@ -86,7 +86,7 @@ def _overdrawn(snapshot: Snapshot, uses: Sequence[Use], place: Place, resource: 
         if parent == ROOT:
             pool += own_above
         else:
-            shared[parent] -= kept
+            shared[parent] -= nominal - own_above  # kept here or further below
     if limits:
         false_by[Statement("pool", ROOT, place, resource)] = used[ROOT] - pool
     return false_by

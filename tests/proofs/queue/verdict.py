@@ -25,11 +25,11 @@ def judge(chunk: Chunk, world: str, snapshot: Snapshot, now: float, plan: Plan) 
         chunk.found("violated: " + _kind(sentence), f"{world}: {sentence}")
     for workload, told in _told(plan):
         chunk.counts["reasons"] += 1
-        codes = _oracle_says(snapshot, workload, plan)
-        if told in codes:
+        causes = _oracle_says(snapshot, workload, plan)
+        if told in causes:
             chunk.counts["agreed"] += 1
         else:
-            chunk.found(f"told {told}, oracle {'/'.join(sorted(codes))}", f"{world}: {workload.id}")
+            chunk.found(f"told {told}, oracle {' or '.join(sorted(causes))}", f"{world}: {workload.id}")
 
 
 def _told(plan: Plan) -> Iterator[tuple[Workload, str]]:
@@ -39,14 +39,15 @@ def _told(plan: Plan) -> Iterator[tuple[Workload, str]]:
 
 
 def _oracle_says(snapshot: Snapshot, workload: Workload, plan: Plan) -> set[str]:
-    """The cause when the pass came to it; where the order is not by rank, whenever that may have been."""
+    """The cause at its turn, and once the pass is over; in other orders than by rank, at any turn."""
     if workload.id in {preemption.workload for preemption in plan.preempt}:
         return {"WaitingForPreemptedWorkloads"}
-    started = [(a.workload.rank, Use(a.workload.group, a.workload.owner, a.placements)) for a in plan.admit]
+    started = [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
     if _by_rank(snapshot):
-        moments = [[use for rank, use in started if rank < workload.rank]]
+        ahead = [a.workload.rank < workload.rank for a in plan.admit]
+        moments = [[use for use, first in zip(started, ahead, strict=True) if first], started]
     else:
-        moments = [[use for _, use in started[:count]] for count in range(len(started) + 1)]
+        moments = [started[:count] for count in range(len(started) + 1)]
     return {dominant_cause(snapshot, workload, Moment(uses_of(snapshot, uses))) for uses in moments}
 
 

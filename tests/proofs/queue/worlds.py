@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def random_world(chance: random.Random) -> Snapshot:
     """A world with a little of everything; what is not asked for is nothing most of the time."""
-    nodes = tuple(_node(chance, number) for number in range(chance.randint(1, 5)))
+    nodes = tuple(_node(chance, number) for number in range(chance.randint(2, 6)))
     running = _running(chance, nodes)
     workloads = [_workload(chance, number) for number in range(chance.randint(1, 7))]
     return Snapshot(
@@ -63,12 +63,12 @@ def rarely(chance: random.Random, some: Sequence[T], nothing: T, *, often: float
 
 
 def _node(chance: random.Random, number: int) -> NodeModel:
-    gpu = chance.choice([0, 1, 2, 4, 8])
+    gpu = chance.choice([0, 1, 2, 4, 4, 8, 8])
     return NodeModel(
-        cluster=chance.choice(["east", "east", "east", "west"]),
+        cluster=rarely(chance, ["west"], "east"),
         name=f"n{number}",
-        flavor=chance.choice(FLAVORS),
-        capacity=Amount(chance.choice([4000, 8000]), chance.choice([8, 64]), gpu),
+        flavor=chance.choice(["new", "new", "old"]),
+        capacity=Amount(chance.choice([4000, 8000, 8000]), chance.choice([16, 64]), gpu),
         address=f"10.0.0.{number}",
         labels={"disk": chance.choice(["ssd", "hdd"])},
         levels=("hall", chance.choice(["r1", "r2"])),
@@ -79,7 +79,7 @@ def _node(chance: random.Random, number: int) -> NodeModel:
 def _running(chance: random.Random, nodes: Sequence[NodeModel]) -> tuple[Running, ...]:
     free = {node.name: [node.capacity.cpu, node.capacity.memory, node.capacity.gpu] for node in nodes}
     attempts = []
-    for number in range(chance.randint(0, 5)):
+    for number in range(chance.randint(0, 7)):
         node = chance.choice(nodes)
         need = Amount(1000, 1, chance.choice([0, 1, 1, 2, 4]))
         room = free[node.name]
@@ -109,16 +109,17 @@ def _running(chance: random.Random, nodes: Sequence[NodeModel]) -> tuple[Running
 
 def _workload(chance: random.Random, number: int) -> Workload:
     roles = tuple(
-        _role(chance, name) for name in chance.choice([("worker",), ("worker",), ("chief", "worker")])
+        _role(chance, name)
+        for name in chance.choice([("worker",), ("worker",), ("worker",), ("chief", "worker")])
     )
     shape = Shape(
         roles=roles,
-        clusters=rarely(chance, [("west",), ("east",), ("gone",)], ()),
+        clusters=rarely(chance, [("west", "east"), ("east",), ("east",), ("gone", "east")], ()),
         exclude_nodes=rarely(chance, [frozenset({"n0"}), frozenset({"n0", "east/n1"})], frozenset()),
         exclude_addresses=rarely(chance, [frozenset({"10.0.0.1"})], frozenset(), often=0.05),
         labels=rarely(chance, [(("disk", "ssd"),)], ()),
         topology=rarely(chance, ["node", "rack"], "any", often=0.3),
-        region=rarely(chance, ["north", "south"], "", often=0.05),
+        region=rarely(chance, ["north", "north", "south"], "", often=0.05),
     )
     return Workload(
         id=f"w{number}",
@@ -138,15 +139,39 @@ def _role(chance: random.Random, name: str) -> RoleShape:
         name=name,
         replicas=replicas,
         need=Amount(
-            chance.choice([500, 1000, 2000]), chance.choice([1, 4]), chance.choice([0, 1, 1, 2, 4, 8])
+            chance.choice([500, 1000, 2000]),
+            chance.choice([1, 4]),
+            chance.choice([0, 1, 1, 1, 1, 2, 2, 2, 4, 8]) if name == "worker" else chance.choice([0, 1]),
         ),
-        flavors=rarely(chance, [("new",), ("new", "old"), ("old", "new"), ("gone",)], (), often=0.3),
+        flavors=rarely(
+            chance, [("new",), ("new", "old"), ("old", "new"), ("old", "new"), ("old", "gone")], (), often=0.3
+        ),
         most=rarely(chance, [replicas + 1, replicas + 3], None),
     )
 
 
 def _groups(chance: random.Random) -> dict[str, GroupModel]:
-    return {name: _group(chance, name) for name in GROUPS if chance.random() < 0.6}
+    groups = {name: _group(chance, name) for name in GROUPS if chance.random() < 0.6}
+    if "a" in groups:  # nobody keeps more than there is above
+        quotas = {}
+        for place, quota in groups["a"].quotas.items():
+            below = [
+                groups[n].quotas[place] for n in ("a/x", "a/y") if n in groups and place in groups[n].quotas
+            ]
+            quotas[place] = replace(quota, nominal=_at_least(quota.nominal, [q.nominal for q in below]))
+        groups["a"] = replace(groups["a"], quotas=quotas)
+    return groups
+
+
+def _at_least(limit: Limit, parts: Sequence[Limit]) -> Limit:
+    """A limit raised to the sum of its parts, where it is one."""
+    sums = {name: sum(getattr(part, name) or 0 for part in parts) for name in ("cpu", "gpu")}
+    return Limit(
+        **{
+            name: max(value, sums[name]) if (value := getattr(limit, name)) is not None else None
+            for name in sums
+        }
+    )
 
 
 def _group(chance: random.Random, name: str) -> GroupModel:
