@@ -31,6 +31,7 @@ class ReasonCode(StrEnum):
     NODE_LOST = "NodeLost"
     DISK_LOW = "DiskLow"
     WAITING_FOR_QUOTA = "WaitingForQuota"
+    WAITING_FOR_PREEMPTED_WORKLOADS = "WaitingForPreemptedWorkloads"
     WAITING_FOR_CAPACITY = "WaitingForCapacity"
     TOPOLOGY_PLACEMENT_FAILED = "TopologyPlacementFailed"
     RESERVED_FOR_AHEAD = "ReservedForAhead"

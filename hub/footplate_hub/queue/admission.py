@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from footplate_spec.reasons import Reason
 
 from .fit import feasible, fit, replicas_of
+from .making_room import MakingRoom, RoomMade
 from .model import Admission, Amount, Place, Placement, Reservation, Snapshot, Workload
 from .nodes import Nodes, Room
 from .policies import policy_at
@@ -21,23 +22,23 @@ __all__ = ["Admitter", "held_at", "held_group"]
 class Admitter:
     """Lets workloads start, one by one, and keeps nodes for those who cannot; each changes what stands."""
 
-    def __init__(self, snapshot: Snapshot, nodes: Nodes, standing: Standing) -> None:
+    def __init__(self, snapshot: Snapshot, nodes: Nodes, standing: Standing, now: float) -> None:
         self._snapshot = snapshot
+        self._making_room = MakingRoom(nodes, standing, snapshot.running, now)
         self._nodes = nodes
         self._standing = standing
         self._unfit: set[tuple[int, int, bool]] = set()  # prospect, way, whether all that is free was open
 
-    def consider(self, workload: Workload, prospect: Prospect) -> Admission | Reservation | None:
-        """Start it; or else, if it waits for room alone and nobody ahead does, keep nodes for it."""
+    def consider(self, workload: Workload, prospect: Prospect) -> Admission | RoomMade | Reservation | None:
+        """Start it; or have others stopped; or, if it is the first that waits for room alone, keep nodes."""
         standing = self._standing
         end = standing.end(workload)
         if self._person_refuses(workload, prospect.gpus, end):
             return None
         short_of_room = []
-        for way in prospect.ways:
-            if held_at(self._snapshot, way.option.cluster) or not standing.quotas.allows(
-                workload.group, way.demand
-            ):
+        ways = [way for way in prospect.ways if held_at(self._snapshot, way.option.cluster) is None]
+        for way in ways:
+            if not standing.quotas.allows(workload.group, way.demand):
                 continue
             placements = self._place(workload, prospect, way, end)
             if placements is not None:
@@ -48,7 +49,8 @@ class Admitter:
                 and not feasible(self._nodes, standing.free, prospect.mask, workload.shape, way.option)
             ):
                 short_of_room.append(way)
-        return self._reserve(workload, prospect, short_of_room)
+        made = self._making_room.make(workload, prospect, ways)
+        return made if made is not None else self._reserve(workload, prospect, short_of_room)
 
     def _person_refuses(self, workload: Workload, gpus: int, end: float) -> bool:
         return not self._standing.quotas.allows_person(
@@ -62,7 +64,7 @@ class Admitter:
         room = standing.room(way.option, end)
         if room is None or (*key, True) in self._unfit:
             return None
-        everything = room is standing.free
+        everything = room is standing.open
         if not everything and (*key, False) in self._unfit:
             return None
         if standing.kept_quota(workload.group, way.option, way.demand, end):
@@ -126,7 +128,7 @@ class Admitter:
                 return feasible(self._nodes, room, prospect.mask, shape, way.option)
 
             pools = [self._nodes.pools[place] for place in way.option.places]
-            found = standing.timeline.earliest(standing.free, pools, fits)
+            found = standing.timeline.earliest(standing.to_reserve(), pools, fits)
             if found is not None and (best is None or found[0] < best[0]):
                 best = (*found, way)
         for way in ways:

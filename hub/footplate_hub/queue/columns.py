@@ -54,6 +54,7 @@ class Columns:
         self.group: Ids = ids[self.line, 1]
         self.domain: Ids = ids[self.line, 2]
         self.waits = np.array([w.waits is not None for w in self.workloads], dtype=np.bool_)
+        self.owed = np.array([w.owed for w in self.workloads], dtype=np.bool_)
         numbers: dict[object, int] = {}
         self.classes: list[int] = [
             numbers.setdefault((line, w.time_limit, w.owner if owners else "", w.waits is None), len(numbers))
@@ -66,9 +67,10 @@ class Columns:
 
 def _by_rank(workloads: list[Workload]) -> Ids:
     priority = np.array([-w.priority for w in workloads], dtype=np.int64)
+    owed = np.array([not w.owed for w in workloads], dtype=np.bool_)
     place = np.array([w.place for w in workloads], dtype=np.float64)
-    order = np.lexsort((place, priority))
-    same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0)
+    order = np.lexsort((place, priority, owed))
+    same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0) & ~np.diff(owed[order])
     begin = 0
     for end in [*(np.flatnonzero(~same) + 1).tolist(), len(workloads)] if same.any() else []:
         if end - begin > 1:  # only who came at the very same time is told apart by id

@@ -238,6 +238,9 @@ class Workload:
         Whose it is, for what one person may have.
     waits
         Why it may not start whatever is free, if so: suspended, waiting for other jobs, an array's limit.
+    owed
+        Attempts were stopped to make room for it: until it starts it goes before all others, so that nobody
+        else takes that room.
     """
 
     id: str
@@ -248,11 +251,12 @@ class Workload:
     time_limit: int = 0
     owner: str = ""
     waits: Reason | None = None
+    owed: bool = False
 
     @property
-    def rank(self) -> tuple[int, float, str]:
-        """Priority, then first come first served; the id makes it total."""
-        return (-self.priority, self.place, self.id)
+    def rank(self) -> tuple[int, int, float, str]:
+        """Whoever is owed room, priority, then first come first served; the id makes it total."""
+        return (0 if self.owed else 1, -self.priority, self.place, self.id)
 
 
 @dataclass(frozen=True)

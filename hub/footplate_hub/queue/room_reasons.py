@@ -17,7 +17,7 @@ from .quota import RESOURCES
 from .ways import Option, demand
 from .words import amount_words, list_words, need_words, quantity
 
-__all__ = ["never", "no_room", "no_way", "reserved", "unexplained", "with_start"]
+__all__ = ["never", "no_room", "no_way", "reserved", "room_made", "unexplained", "with_start"]
 
 
 def never(nodes: Nodes, prospect: Prospect, option: Option) -> Reason:
@@ -158,6 +158,11 @@ def reserved(option: Option, start: float, time_limit: int, now: float, *, close
     numbers = {"start": start} if start != math.inf else {}
     if closed:
         message = f"There is room on {_flavors(option)}, but nobody may pass the job ahead in line."
+    elif start == math.inf:
+        message = (
+            f"There is room on {_flavors(option)}, but it is kept for a job ahead in line that starts as "
+            "soon as others have made more."
+        )
     else:
         runs = f"may run for {format_seconds(time_limit)}" if time_limit else "has no time limit"
         message = (
@@ -165,6 +170,17 @@ def reserved(option: Option, start: float, time_limit: int, now: float, *, close
             f"{format_seconds(max(start - now, 1))}, and this one {runs}."
         )
     return Reason(code=ReasonCode.RESERVED_FOR_AHEAD, message=message, numbers=numbers)
+
+
+def room_made(stopping: int, victims: int) -> Reason:
+    """Others stop for it."""
+    count = stopping + victims
+    who = "1 job makes" if count == 1 else f"{count} jobs make"
+    return Reason(
+        code=ReasonCode.WAITING_FOR_PREEMPTED_WORKLOADS,
+        message=f"{who} room for it: told to save and to stop, and it starts when that is done.",
+        numbers={"stopping": count},
+    )
 
 
 def unexplained() -> Reason:

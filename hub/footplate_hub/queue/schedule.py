@@ -16,10 +16,12 @@ import numpy as np
 
 from footplate_spec.reasons import Reason
 
+from . import room_reasons
 from .admission import Admitter, held_group
 from .columns import Columns
 from .explain import Explainer
-from .model import Admission, Blocked, Plan, Reservation, Snapshot, Workload
+from .making_room import RoomMade
+from .model import Admission, Blocked, Plan, Preemption, Reservation, Snapshot, Workload
 from .nodes import Mask, Nodes
 from .orders import Use
 from .prospects import Prospect
@@ -62,10 +64,10 @@ class _Pass:
             Prospect(self._nodes, number, shape) for number, shape in enumerate(self._columns.shapes)
         ]
         self._use = Use(snapshot.groups, snapshot.running, now)
-        self._admitter = Admitter(snapshot, self._nodes, self._standing)
+        self._admitter = Admitter(snapshot, self._nodes, self._standing, now)
         self._explainer = Explainer(snapshot, self._nodes, self._standing, now)
         self._reasons: dict[int, Reason] = {}  # of classes that were refused
-        self._kept: dict[int, Reason] = {}  # of rows with a reservation
+        self._kept: dict[int, Reason] = {}  # of rows for which nodes are kept
 
     def plan(self) -> Plan:
         """Consider everyone."""
@@ -73,10 +75,17 @@ class _Pass:
         held = np.array([held_group(self._snapshot, group) is not None for group in columns.groups], np.bool_)
         stays = columns.waits | held[columns.group]
         members = Members(columns.domain, columns.group, columns.orders, columns.groups)
-        sequence = Sequence(np.flatnonzero(~stays), members, self._use)
+        sequence = Sequence(np.flatnonzero(~stays & ~columns.owed), members, self._use)
+        owed = iter(np.flatnonzero(~stays & columns.owed).tolist())  # whatever the order is
+
+        def turn() -> int | None:
+            row = next(owed, None)
+            return sequence.next() if row is None else row
+
         admit: dict[int, Admission] = {}
+        preempt: list[Preemption] = []
         reserve: list[Reservation] = []
-        while (row := sequence.next()) is not None:
+        while (row := turn()) is not None:
             if columns.classes[row] in reasons:
                 continue
             workload, prospect = columns.workloads[row], self._prospects[columns.shape[row]]
@@ -86,12 +95,19 @@ class _Pass:
                 gpus = sum(placement.need.gpu for placement in outcome.placements)
                 self._use.admit(workload.group, gpus, workload.time_limit)
                 continue
+            if isinstance(outcome, RoomMade):
+                preempt += outcome.preemptions
+                self._kept[row] = room_reasons.room_made(outcome.stopping, len(outcome.preemptions))
+                continue
             reasons[columns.classes[row]] = self._explainer.explain(workload, prospect, None)
             if outcome is not None:
                 reserve.append(outcome)
                 self._kept[row] = self._explainer.explain(workload, prospect, outcome)
         return Plan(
-            admit=tuple(admit.values()), reserve=tuple(reserve), blocked=tuple(self._blocked(admit, stays))
+            admit=tuple(admit.values()),
+            preempt=tuple(preempt),
+            reserve=tuple(reserve),
+            blocked=tuple(self._blocked(admit, stays)),
         )
 
     def _blocked(self, admitted: Container[int], stays: Mask) -> Iterator[Blocked]:

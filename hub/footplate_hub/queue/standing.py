@@ -1,50 +1,70 @@
 """What stands in a pass: the room that is free, what is kept for those ahead, and the quotas of both.
 
-A reservation keeps nodes of a pool (one cluster's nodes of one flavor) from its start on. Who ends before
-it may use all that is free now; who would run on past it may use only what it leaves over, of the nodes and
-of the quotas. A closed pool is kept entirely.
+There are three views of both room and quotas, each no more than the one before:
+
+- what is free now;
+- what is open: less what is kept for those for whom others are being stopped;
+- what is open to who runs late, on past the start of a reservation: no more than it leaves over then.
+
+A reservation holds for its pools (a cluster's nodes of one flavor); a closed pool is kept entirely.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from .model import Amount, Place, Placement, Reservation, Running, Workload
-from .nodes import Ids, Nodes, Room, vector
+from .nodes import Ids, Mask, Nodes, Room, vector
 from .quota import Quotas
 from .timeline import Timeline, end_of
 from .ways import Option
 
 __all__ = ["Standing"]
 
-_OPEN = np.int64(2**62)
+_ALL = np.int64(2**62)
 
 
 class Standing:
-    """Room and quotas while one pass goes on; both only ever shrink."""
+    """Room and quotas while one pass goes on; what is free only ever shrinks.
+
+    Parameters
+    ----------
+    quotas
+        With the use of what runs; counted on from here.
+    """
 
     def __init__(self, nodes: Nodes, quotas: Quotas, running: Iterable[Running], now: float) -> None:
         self._nodes = nodes
         self._now = now
         self.free: Room = nodes.capacity.copy()
-        self.late: Room | None = None  # for those who run on past a reservation
-        self._spare: Room | None = None  # what the reservations leave over at their starts
+        self.open: Room = self.free
+        self.late: Room = self.free
+        self._spare: Room | None = None  # what reservations leave over at their starts
+        self._coming: Room | None = None  # what those who stop free, less what is kept for their sake
+        self._kept: Room | None = None
         self.quotas = quotas
-        self.quotas_late: Quotas | None = None
+        self.quotas_open = quotas
+        self.quotas_late = quotas
         self.timeline = Timeline(nodes)
         self.starts: dict[Place, float] = {}
         self.closed: set[Place] = set()
+        self.reserved_nodes: Mask = np.zeros(len(nodes), np.bool_)
+        self.stopping: list[Running] = []
         for attempt in running:
             rows, amounts = self._rows(attempt.placements)
             np.subtract.at(self.free, rows, amounts)
             self.timeline.add(end_of(attempt, now), attempt.placements)
+            if attempt.stopping:
+                self.stopping.append(attempt)
 
     def end(self, workload: Workload) -> float:
         """When it has ended at the latest, if it starts now."""
         return self._now + workload.time_limit if workload.time_limit else math.inf
+
+    # What is open to whom
 
     def reserved(self, option: Option) -> bool:
         """Whether somebody ahead has reserved what an option uses."""
@@ -58,27 +78,28 @@ class Standing:
         """What those may use who end then; None where nobody may use anything."""
         if any(place in self.closed for place in option.places):
             return None
-        if self.late is None or self.short(option, end):
-            return self.free
-        late = [p for p in option.places if end > self.starts.get(p, math.inf)]
+        late = [place for place in option.places if end > self.starts.get(place, math.inf)]
+        if not late:
+            return self.open
         if len(late) == len(option.places):
             return self.late
-        room = self.free.copy()
+        room = self.open.copy()
         for place in late:
             room[self._nodes.pools[place]] = self.late[self._nodes.pools[place]]
         return room
 
     def kept_quota(self, group: str, option: Option, asked: Mapping[Place, Amount], end: float) -> bool:
-        """Whether quota that is there now is kept for a reservation."""
-        if self.quotas_late is None or self.short(option, end):
-            return False
-        return not self.quotas_late.allows(group, asked)
+        """Whether quota that is there now is kept for those ahead."""
+        quotas = self.quotas_open if self.short(option, end) else self.quotas_late
+        return quotas is not self.quotas and not quotas.allows(group, asked)
 
     def kept_person(self, group: str, owner: str, gpus: int, end: float) -> bool:
-        """Whether what the person may still have is kept for a reservation of theirs."""
-        if self.quotas_late is None or end <= min(self.starts.values(), default=math.inf):
-            return False
-        return not self.quotas_late.allows_person(group, owner, gpus)
+        """Whether what the person may still have is kept for workloads of theirs ahead."""
+        late = end > min(self.starts.values(), default=math.inf)
+        quotas = self.quotas_late if late else self.quotas_open
+        return quotas is not self.quotas and not quotas.allows_person(group, owner, gpus)
+
+    # What changes it
 
     def take(self, workload: Workload, option: Option, placements: tuple[Placement, ...]) -> None:
         """Let one start."""
@@ -86,41 +107,93 @@ class Standing:
         rows, amounts = self._rows(placements)
         np.subtract.at(self.free, rows, amounts)
         self.timeline.add(end, placements)
-        self.quotas.take(workload.group, workload.owner, placements)
-        if self.late is None or self._spare is None:
-            return
-        if self.quotas_late is not None and not all(
-            end <= self.starts.get(p, -math.inf) for p in option.places
-        ):
-            self.quotas_late.take(workload.group, workload.owner, placements)
-        for place in option.places:
-            if end > self.starts.get(place, math.inf):
-                inside = np.isin(rows, np.arange(*self._nodes.pools[place].indices(len(self._nodes))))
-                np.subtract.at(self._spare, rows[inside], amounts[inside])
-        touched = np.unique(rows)
-        self.late[touched] = np.minimum(self.free[touched], self._spare[touched])
+        gone_before = all(end <= self.starts.get(place, -math.inf) for place in option.places)
+        for quotas in self._views(late=not gone_before):
+            quotas.take(workload.group, workload.owner, placements)
+        if self._spare is not None:
+            for place in option.places:
+                if end > self.starts.get(place, math.inf):
+                    pool = self._nodes.pools[place]
+                    inside = (rows >= pool.start) & (rows < pool.stop)
+                    np.subtract.at(self._spare, rows[inside], amounts[inside])
+        self._look_again(np.unique(rows))
 
     def reserve(self, reservation: Reservation, option: Option, then: Room, workload: Workload) -> None:
         """Keep nodes from a time on; ``then`` is the room at that time."""
-        if self.late is None or self._spare is None:
-            self.late = self.free.copy()
-            self._spare = np.full_like(self.free, _OPEN)
+        if self._spare is None:
+            self._spare = np.full_like(self.free, _ALL)
+            self.late = self.open.copy()
+            self.quotas_late = self.quotas_open.copy()
         rows, amounts = self._rows(reservation.placements)
+        self.reserved_nodes[rows] = True
         for place in option.places:
             pool = self._nodes.pools[place]
             self.starts[place] = reservation.start
             self._spare[pool] = then[pool]
         np.subtract.at(self._spare, rows, amounts)
         for place in option.places:
-            pool = self._nodes.pools[place]
-            self.late[pool] = np.minimum(self.free[pool], self._spare[pool])
-        if self.quotas_late is None:
-            self.quotas_late = self.quotas.copy()
+            self._look_again(self._nodes.pools[place])
         self.quotas_late.take(workload.group, workload.owner, reservation.placements)
 
     def close(self, place: Place) -> None:
         """Keep all of a pool."""
         self.closed.add(place)
+
+    def keep(self, workload: Workload, placements: tuple[Placement, ...], victims: Sequence[Running]) -> None:
+        """Keep nodes for one for whom others stop, from now on."""
+        coming = self.coming
+        if self._kept is None:
+            self._kept = np.zeros_like(self.free)
+            self.open = self.free.copy()
+            late, self.quotas_open = self.quotas_late, self.quotas.copy()
+            if late is self.quotas:
+                self.late, self.quotas_late = self.open, self.quotas_open
+        touched = []
+        for victim in victims:
+            rows, amounts = self._rows(victim.placements)
+            np.add.at(coming, rows, amounts)
+            touched.append(rows)
+            for quotas in self._views()[1:]:
+                quotas.release(victim.group, victim.owner, victim.placements)
+        rows, amounts = self._rows(placements)
+        np.subtract.at(coming, rows, amounts)
+        np.add.at(self._kept, rows, amounts)
+        for quotas in self._views()[1:]:
+            quotas.take(workload.group, workload.owner, placements)
+        self.timeline.add(self.end(workload), placements)
+        self._look_again(np.unique(np.concatenate([*touched, rows])))
+
+    # What will be
+
+    @property
+    def coming(self) -> Room:
+        """What those who stop will free, less what is kept of it."""
+        if self._coming is None:
+            self._coming = np.zeros_like(self.free)
+            for attempt in self.stopping:
+                rows, amounts = self._rows(attempt.placements)
+                np.add.at(self._coming, rows, amounts)
+        return self._coming
+
+    def to_reserve(self) -> Room:
+        """What there is for a reservation before anything else has ended; those who stop may take long."""
+        return self.free if self._kept is None else self.free - self._kept
+
+    def _views(self, *, late: bool = True) -> list[Quotas]:
+        """The quotas, each once."""
+        views = [self.quotas]
+        if self.quotas_open is not self.quotas:
+            views.append(self.quotas_open)
+        if late and self.quotas_late is not self.quotas_open:
+            views.append(self.quotas_late)
+        return views
+
+    def _look_again(self, rows: Ids | slice) -> None:
+        """Bring the other views in step with what is free."""
+        if self.open is not self.free:
+            self.open[rows] = self.free[rows] + np.minimum(self.coming[rows], 0)
+        if self._spare is not None:
+            self.late[rows] = np.minimum(self.open[rows], self._spare[rows])
 
     def _rows(self, placements: Iterable[Placement]) -> tuple[Ids, Room]:
         rows, amounts = [], []

@@ -1,0 +1,115 @@
+"""Who may have others stopped for it, asked of everyone who cannot start; most are told no in no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .fit import feasible, fit
+from .model import Place, Placement, Preemption, Running, Workload
+from .nodes import Mask, Nodes, Room
+from .preempt import Scene, victims
+from .prospects import Prospect, Way
+from .quota import lineage
+from .standing import Standing
+from .ways import Option
+
+__all__ = ["MakingRoom", "RoomMade"]
+
+
+@dataclass(frozen=True)
+class RoomMade:
+    """Who is to stop for a workload, how many stop for it already, and where it will be then."""
+
+    preemptions: tuple[Preemption, ...]
+    stopping: int
+
+
+class MakingRoom:
+    """Chooses whom to stop within one pass."""
+
+    def __init__(self, nodes: Nodes, standing: Standing, running: Iterable[Running], now: float) -> None:
+        self._nodes = nodes
+        self._standing = standing
+        self._now = now
+        self._running: dict[Place, dict[str, Running]] = {}
+        self._lowest: dict[str, int] = {}  # priority of what runs in a group and those below it
+        for attempt in running:
+            if not attempt.preemptible or attempt.stopping:
+                continue
+            for place in {(placement.cluster, placement.flavor) for placement in attempt.placements}:
+                self._running.setdefault(place, {})[attempt.id] = attempt
+            for holder in lineage(attempt.group):
+                self._lowest[holder] = min(attempt.priority, self._lowest.get(holder, attempt.priority))
+
+    def make(self, workload: Workload, prospect: Prospect, ways: Iterable[Way]) -> RoomMade | None:
+        """Have others stopped, and keep what they free for a workload; none if that would not help it.
+
+        Parameters
+        ----------
+        ways
+            Those on clusters that are not held.
+        """
+        options = [w.option for w in ways if prospect.fits(w) and self._entitled(workload, w)]
+        if not options:
+            return None
+        standing = self._standing
+        mask: Mask = prospect.mask & ~standing.reserved_nodes
+        scene = self._scene(options)
+
+        def fits(room: Room, option: Option) -> bool:
+            return feasible(self._nodes, room, mask, workload.shape, option)
+
+        for attempt in standing.stopping:
+            scene.quotas.release(attempt.group, attempt.owner, attempt.placements)
+        found = victims(workload, options, mask, fits, scene)
+        for attempt in standing.stopping:
+            scene.quotas.take(attempt.group, attempt.owner, attempt.placements)
+        if found is None or not (found.preemptions or workload.owed):
+            return None
+        gone = [attempt for attempt in scene.running if attempt.id in {p.running for p in found.preemptions}]
+        room = scene.room.copy()
+        for attempt in gone:
+            for placement in attempt.placements:
+                row = self._nodes.index.get((placement.cluster, placement.node))
+                if row is not None:
+                    room[row] += (placement.need.cpu, placement.need.memory, placement.need.gpu)
+        placements = fit(self._nodes, room, mask, workload.shape, found.option)
+        if placements is None:
+            return None
+        standing.keep(workload, placements, gone)
+        for attempt in gone:
+            for place in self._running:
+                self._running[place].pop(attempt.id, None)
+        return RoomMade(found.preemptions, self._stopping_there(placements))
+
+    def _entitled(self, workload: Workload, way: Way) -> bool:
+        """Whether it is worth looking: somebody is lower, or somebody borrows what is its own."""
+        lowest = self._lowest.get(workload.group)
+        if workload.owed or (lowest is not None and lowest < workload.priority):
+            return True
+        quotas = self._standing.quotas_late
+        return quotas.within_nominal(workload.group, way.demand) and any(
+            quotas.borrowing_groups(place) for place in way.demand
+        )
+
+    def _scene(self, options: Iterable[Option]) -> Scene:
+        standing = self._standing
+        running: dict[str, Running] = {}
+        for option in options:
+            for place in option.places:
+                running |= self._running.get(place, {})
+        return Scene(
+            self._nodes,
+            standing.free + standing.coming,
+            standing.quotas_late,
+            list(running.values()),
+            self._now,
+        )
+
+    def _stopping_there(self, placements: Iterable[Placement]) -> int:
+        nodes = {(placement.cluster, placement.node) for placement in placements}
+        return sum(
+            any((placement.cluster, placement.node) in nodes for placement in attempt.placements)
+            for attempt in self._standing.stopping
+        )
