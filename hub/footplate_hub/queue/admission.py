@@ -52,6 +52,18 @@ class Admitter:
         made = self._making_room.make(workload, prospect, ways)
         return made if made is not None else self._reserve(workload, prospect, short_of_room)
 
+    def would_start(self, workload: Workload, prospect: Prospect) -> bool:
+        """Whether `consider` would let it start; nothing changes."""
+        if workload.waits is not None or held_group(self._snapshot, workload.group) is not None:
+            return False
+        end = self._standing.end(workload)
+        return not self._person_refuses(workload, prospect.gpus, end) and any(
+            held_at(self._snapshot, way.option.cluster) is None
+            and self._standing.quotas.allows(workload.group, way.demand)
+            and self._place(workload, prospect, way, end) is not None
+            for way in prospect.ways
+        )
+
     def _person_refuses(self, workload: Workload, gpus: int, end: float) -> bool:
         return not self._standing.quotas.allows_person(
             workload.group, workload.owner, gpus

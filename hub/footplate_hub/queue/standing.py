@@ -60,6 +60,13 @@ class Standing:
             if attempt.stopping:
                 self.stopping.append(attempt)
 
+    def without_reservations(self) -> Standing:
+        """A copy in which nothing is kept for anybody."""
+        other = Standing(self._nodes, self.quotas.copy(), (), self._now)
+        other.free = self.free.copy()
+        other.timeline = self.timeline.copy()
+        return other
+
     def end(self, workload: Workload) -> float:
         """When it has ended at the latest, if it starts now."""
         return self._now + workload.time_limit if workload.time_limit else math.inf

@@ -34,6 +34,13 @@ class Timeline:
         self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
 
+    def copy(self) -> Timeline:
+        """The same ends so far."""
+        self._settle()
+        other = Timeline(self._nodes)
+        other._times, other._rows, other._amounts = self._times, self._rows, self._amounts
+        return other
+
     def add(self, end: float, placements: Iterable[Placement]) -> None:
         """An attempt gives back its nodes at ``end``."""
         if end == math.inf:
