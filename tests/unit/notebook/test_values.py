@@ -59,7 +59,9 @@ def test_a_lambda_and_a_class_of_this_notebook_travel_by_value():
     assert back(2) == 6
 
 
-@pytest.mark.parametrize("value", [threading.Lock(), (n for n in range(3)), sys._getframe()], ids=str)
+@pytest.mark.parametrize(
+    "value", [threading.Lock(), (n for n in range(3)), sys._getframe()], ids=["lock", "generator", "frame"]
+)
 def test_what_cannot_travel_is_named_with_the_reason(value):
     with pytest.raises(
         UnpicklableError, match=r"^variable 'x' \(.*\) cannot be sent: .*; create it inside the job"
