@@ -10,11 +10,13 @@ import click
 from footplate_spec.units import format_seconds
 
 from ..queue.model import Policy
+from ..queue.orders import orders
+from ..simulate.foretell import Foreteller
 from ..simulate.load import cut
 from ..simulate.plot import FORMATS, plot
 from ..simulate.reading import read
 from ..simulate.replay import replay
-from ..simulate.report import GANG, Report, Waits, report
+from ..simulate.report import GANG, Foretold, Report, Waits, report
 from ..simulate.trace import TraceError
 
 __all__ = ["simulate"]
@@ -32,7 +34,7 @@ _WRONG = 2
     "--policy",
     default="fifo",
     show_default=True,
-    type=click.Choice(["fifo", "fair_share"]),
+    type=click.Choice(sorted(orders())),
     help="The order.",
 )
 @click.option("--no-backfill", is_flag=True, help="Nobody passes the first that waits for room.")
@@ -56,8 +58,9 @@ def simulate(  # noqa: PLR0917 - click passes options by name
         found = read(trace, nodes)
         if load is not None:
             found = cut(found, load)
-        result = replay(found, Policy(policy, backfill=not no_backfill))
-        answer = report(result)
+        foreteller = Foreteller()
+        result = replay(found, Policy(policy, backfill=not no_backfill), watch=foreteller)
+        answer = report(result, foreteller.counted())
         if picture is not None:
             plot(result, picture, f"{trace.name}: {answer.policy}")
     except TraceError as error:
@@ -84,11 +87,20 @@ def _show(answer: Report) -> None:
         ("preemptions", f"{answer.preemptions}; {answer.lost_gpu_hours:.1f} GPU hours of work undone"),
         ("ended by limit", f"{answer.over_limit} jobs"),
     ]
+    if answer.eta is not None and answer.eta.given:
+        rows.append(("ETA ranges", _eta(answer.eta)))
     rows += [("hours waited", f"{hours:.1f} {code}") for code, hours in answer.waiting_by_reason.items()]
     rows += [("never started", f"{count} jobs: {code}") for code, count in answer.never.items()]
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         click.echo(f"{name.ljust(width)}  {words}")
+
+
+def _eta(eta: Foretold) -> str:
+    return (
+        f"{eta.covered:.0%} of {eta.given} starts inside, {eta.early:.0%} before, {eta.late:.0%} after; "
+        f"median width {format_seconds(eta.median_width)}, {eta.unknown} not known"
+    )
 
 
 def _waits(waits: Waits) -> str:
