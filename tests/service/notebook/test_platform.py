@@ -156,7 +156,7 @@ def test_a_queued_job_is_edited_and_a_running_one_extended_suspended_and_resumed
     blocker.resume()
     assert blocker.state == "queued"
     with pytest.raises(fp.RefusedError, match="only its time limit"):
-        queued.edit(priority="low")
+        queued.edit(gpus=1)
     blocker.cancel()
     queued.cancel()
     with pytest.raises(fp.JobCancelledError):
