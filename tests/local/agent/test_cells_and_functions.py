@@ -8,6 +8,9 @@ import sys
 
 import cloudpickle
 import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.ipc
 import pytest
 
 from footplate_spec import ExitReport
@@ -60,6 +63,29 @@ def test_arrays_travel_as_npy(cell, service):
 
     assert ended.outputs["y"].encoding == "npy"
     assert np.load(io.BytesIO(service.blobs[ended.outputs["y"].digest])).tolist() == [0, 2, 4]
+
+
+def test_tables_travel_as_arrow_with_their_types_and_index(cell, service):
+    frame = pd.DataFrame({"n": [1, 2], "s": ["a", None]}, index=pd.Index(["x", "y"], name="key"))
+    table = io.BytesIO()
+    arrow = pyarrow.Table.from_pandas(frame)
+    with pyarrow.ipc.new_stream(table, arrow.schema) as writer:
+        writer.write_table(arrow)
+
+    _, ended = cell(
+        "doubled = frame.assign(n=frame.n * 2)", {"frame": ("arrow", table.getvalue())}, ["doubled"]
+    )
+
+    assert ended.outputs["doubled"].encoding == "arrow"
+    back = pyarrow.ipc.open_stream(service.blobs[ended.outputs["doubled"].digest]).read_all().to_pandas()
+    pd.testing.assert_frame_equal(back, frame.assign(n=[2, 4]))
+
+
+def test_tables_of_objects_are_pickled(cell):
+    source = "import pandas as pd\nt = pd.DataFrame({'o': [{1: 2}, object()]})"
+    _, ended = cell("class object: pass\n" + source, outputs=["t"])
+
+    assert ended.outputs["t"].encoding == "pickle"
 
 
 def test_arrays_of_objects_are_pickled(cell):

@@ -7,6 +7,8 @@ import sys
 import threading
 
 import numpy as np
+import pandas as pd
+import pyarrow
 import pytest
 
 from footplate import FootplateError, UnpicklableError, WrongCallError, values
@@ -43,6 +45,42 @@ def test_everything_else_is_pickled(value):
     assert encoding == "pickle"
     assert type(back) is type(value)
     assert str(back) == str(value)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"n": [1, 2], "s": ["a", None]}, index=pd.Index(["x", "y"], name="key")),
+        pd.DataFrame(
+            {"when": pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True), "c": pd.Categorical(["u", "v"])}
+        ),
+        pd.DataFrame({"empty": pd.Series([], dtype="float32")}),
+    ],
+    ids=["index", "times and categories", "empty"],
+)
+def test_tables_travel_as_arrow_with_their_types(frame):
+    encoding, back = _round_trip(frame)
+
+    assert encoding == "arrow"
+    pd.testing.assert_frame_equal(back, frame)
+
+
+def test_an_arrow_table_comes_back_as_one():
+    table = pyarrow.table({"n": [1, 2], "l": [[1], []]})
+
+    encoding, back = _round_trip(table)
+
+    assert encoding == "arrow"
+    assert back.equals(table)
+
+
+def test_a_table_of_objects_is_pickled():
+    frame = pd.DataFrame({"o": [{1: 2}, threading.Event]})
+
+    encoding, back = _round_trip(frame)
+
+    assert encoding == "pickle"
+    pd.testing.assert_frame_equal(back, frame)
 
 
 def test_an_array_of_objects_is_pickled():
