@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from footplate_spec.reasons import Reason
 
 from .fit import feasible, fit, replicas_of
-from .making_room import MakingRoom, RoomMade
+from .making_room import MakingRoom, RoomMade, Stoppable
 from .model import Admission, Amount, Place, Placement, Reservation, Snapshot, Workload
 from .nodes import Nodes, Room
 from .policies import policy_at
@@ -22,9 +22,11 @@ __all__ = ["Admitter", "held_at", "held_group"]
 class Admitter:
     """Lets workloads start, one by one, and keeps nodes for those who cannot; each changes what stands."""
 
-    def __init__(self, snapshot: Snapshot, nodes: Nodes, standing: Standing, now: float) -> None:
+    def __init__(
+        self, snapshot: Snapshot, nodes: Nodes, standing: Standing, stoppable: Stoppable, now: float
+    ) -> None:
         self._snapshot = snapshot
-        self._making_room = MakingRoom(nodes, standing, snapshot.running, now)
+        self._making_room = MakingRoom(nodes, standing, stoppable, now)
         self._nodes = nodes
         self._standing = standing
         self._unfit: set[tuple[int, int, bool]] = set()  # prospect, way, whether all that is free was open

@@ -21,15 +21,16 @@ from .admission import Admitter, held_group
 from .changes import Change, Family, Freedom, Kind, elsewhere, families, fewer
 from .columns import Columns
 from .explain import Explainer
+from .making_room import RoomMade, Stoppable
 from .model import Admission, Reservation, Snapshot, Workload
 from .nodes import Nodes
 from .orders import Use
 from .prospects import Prospect
-from .quota import Quotas
+from .room_reasons import room_made
 from .sequence import Members, arrange
 from .standing import Standing
 
-__all__ = ["Advisor", "Fix", "Verdict"]
+__all__ = ["Advisor", "Fix", "Verdict", "World"]
 
 _PAIRS = 3  # pairs of changes that are offered where no single one helps
 _NEVER = {
@@ -79,6 +80,17 @@ class Verdict:
     reason: Reason | None
 
 
+@dataclass(frozen=True)
+class World:
+    """What a pass knew, and does not change when changes are tried."""
+
+    snapshot: Snapshot
+    nodes: Nodes
+    stoppable: Stoppable
+    use: Use
+    now: float
+
+
 class Advisor:
     """Tries changes on the state that a pass left.
 
@@ -86,37 +98,18 @@ class Advisor:
     ----------
     standing
         As the pass left it: room and quotas without what it admitted.
-    reserved
+    kept
         For whom the pass keeps nodes, in its order.
     """
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        nodes: Nodes,
-        standing: Standing,
-        use: Use,
-        reserved: Sequence[Workload],
-        *,
-        now: float,
-    ) -> None:
-        self._snapshot = snapshot
-        self._nodes = nodes
+    def __init__(self, world: World, standing: Standing, kept: Sequence[Workload]) -> None:
+        self._world = world
+        self._nodes = world.nodes
         self._standing = standing
-        self._use = use
-        self._reserved = reserved
-        self._now = now
+        self._kept = kept
+        self._now = world.now
         self._turns: dict[object, tuple[Workload, ...]] = {}
         self._stages: dict[tuple[str, ...], _Stage] = {}
-
-    @staticmethod
-    def of(snapshot: Snapshot, reserved: Sequence[Workload], now: float) -> Advisor:
-        """For a snapshot in which what a pass admitted runs already."""
-        nodes = Nodes(snapshot.nodes, snapshot.clusters)
-        quotas = Quotas(snapshot.groups, snapshot.running)
-        standing = Standing(nodes, quotas, snapshot.running, now)
-        use = Use(snapshot.groups, snapshot.running, now)
-        return Advisor(snapshot, nodes, standing, use, reserved, now=now)
 
     def fixes(self, workload: Workload, freedom: Freedom, *, most: int = 6) -> list[Fix]:
         """Up to ``most`` changes, each of which lets it start now; at last when it starts unchanged."""
@@ -182,58 +175,45 @@ class Advisor:
         ahead = self._turns[turn]
         names = tuple(other.id for other in ahead)
         if names not in self._stages:
-            self._stages[names] = _Stage(self._snapshot, self._nodes, self._standing, ahead, self._now)
+            self._stages[names] = _Stage(self._world, self._standing, ahead)
         return self._stages[names]
 
     def _ahead(self, workload: Workload) -> Iterator[Workload]:
-        """Those with reservations whose turn comes before."""
-        for place, other in enumerate(self._reserved):
+        """Those for whom nodes are kept and whose turn comes before."""
+        for place, other in enumerate(self._kept):
             if other.id == workload.id:
-                yield from self._reserved[:place]
+                yield from self._kept[:place]
                 return
-        everyone = [*self._reserved, workload]
-        columns = Columns(
-            Snapshot(
-                nodes=(),
-                lines=Snapshot.lines_of(everyone),
-                groups=self._snapshot.groups,
-                clusters=self._snapshot.clusters,
-            ),
-            self._nodes.clusters,
-            owners=False,
-        )
+        owed = [other for other in self._kept if other.owed]
+        yield from owed
+        everyone = [*(other for other in self._kept if not other.owed), workload]
+        snapshot = self._world.snapshot
+        lines = Snapshot.lines_of(everyone)
+        few = Snapshot(nodes=(), lines=lines, groups=snapshot.groups, clusters=snapshot.clusters)
+        columns = Columns(few, self._nodes.clusters, owners=False)
         members = Members(columns.domain, columns.group, columns.orders, columns.groups)
-        for row in arrange(np.arange(len(everyone)), members, self._use):
+        for row in arrange(np.arange(len(everyone)), members, self._world.use):
             if columns.workloads[row] is workload:
                 return
             yield columns.workloads[row]
 
 
 class _Stage:
-    """What is free, with the reservations of those ahead."""
+    """What is free, with what is kept for those ahead."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        nodes: Nodes,
-        standing: Standing,
-        ahead: Sequence[Workload],
-        now: float,
-    ) -> None:
-        self._snapshot = snapshot
-        self._nodes = nodes
-        self._now = now
+    def __init__(self, world: World, standing: Standing, ahead: Sequence[Workload]) -> None:
+        self._world = world
         self._prospects = 0
         self._ahead = ahead
         self._standing = standing.without_reservations()
-        self._admitter = Admitter(snapshot, nodes, self._standing)
+        self._admitter = Admitter(world.snapshot, world.nodes, self._standing, world.stoppable, world.now)
         for other in ahead:
             self._admitter.consider(other, self._prospect(other))
 
     @property
     def until(self) -> list[float]:
         """Seconds from now to the starts of reservations."""
-        return [start - self._now for start in self._standing.starts.values()]
+        return [start - self._world.now for start in self._standing.starts.values()]
 
     def starts(self, workload: Workload) -> bool:
         """Whether it starts now."""
@@ -241,16 +221,18 @@ class _Stage:
 
     def outcome(self, workload: Workload) -> tuple[Admission | Reservation | None, Reason | None]:
         """What its turn brings, and why it does not start; the stage stays as it is."""
-        fresh = _Stage(self._snapshot, self._nodes, self._standing, self._ahead, self._now)
+        fresh = _Stage(self._world, self._standing, self._ahead)
         prospect = fresh._prospect(workload)
-        explainer = Explainer(self._snapshot, self._nodes, fresh._standing, self._now)
+        explainer = Explainer(self._world.snapshot, self._world.nodes, fresh._standing, self._world.now)
         outcome = None
-        if workload.waits is None and held_group(self._snapshot, workload.group) is None:
+        if workload.waits is None and held_group(self._world.snapshot, workload.group) is None:
             outcome = fresh._admitter.consider(workload, prospect)
         if isinstance(outcome, Admission):
             return outcome, None
+        if isinstance(outcome, RoomMade):
+            return None, room_made(outcome.stopping, len(outcome.preemptions))
         return outcome, explainer.explain(workload, prospect, outcome)
 
     def _prospect(self, workload: Workload) -> Prospect:
         self._prospects += 1
-        return Prospect(self._nodes, self._prospects, workload.shape)
+        return Prospect(self._world.nodes, self._prospects, workload.shape)

@@ -14,7 +14,7 @@ from .quota import lineage
 from .standing import Standing
 from .ways import Option
 
-__all__ = ["MakingRoom", "RoomMade"]
+__all__ = ["MakingRoom", "RoomMade", "Stoppable"]
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,30 @@ class RoomMade:
     stopping: int
 
 
-class MakingRoom:
-    """Chooses whom to stop within one pass."""
+class Stoppable:
+    """What runs and may be stopped, by place; and its lowest priority in each group and those below."""
 
-    def __init__(self, nodes: Nodes, standing: Standing, running: Iterable[Running], now: float) -> None:
-        self._nodes = nodes
-        self._standing = standing
-        self._now = now
-        self._running: dict[Place, dict[str, Running]] = {}
-        self._lowest: dict[str, int] = {}  # priority of what runs in a group and those below it
+    def __init__(self, running: Iterable[Running]) -> None:
+        self.at: dict[Place, dict[str, Running]] = {}
+        self.lowest: dict[str, int] = {}
         for attempt in running:
             if not attempt.preemptible or attempt.stopping:
                 continue
             for place in {(placement.cluster, placement.flavor) for placement in attempt.placements}:
-                self._running.setdefault(place, {})[attempt.id] = attempt
+                self.at.setdefault(place, {})[attempt.id] = attempt
             for holder in lineage(attempt.group):
-                self._lowest[holder] = min(attempt.priority, self._lowest.get(holder, attempt.priority))
+                self.lowest[holder] = min(attempt.priority, self.lowest.get(holder, attempt.priority))
+
+
+class MakingRoom:
+    """Chooses whom to stop within one pass."""
+
+    def __init__(self, nodes: Nodes, standing: Standing, stoppable: Stoppable, now: float) -> None:
+        self._nodes = nodes
+        self._standing = standing
+        self._now = now
+        self._stoppable = stoppable
+        self._gone: set[str] = set()
 
     def make(self, workload: Workload, prospect: Prospect, ways: Iterable[Way]) -> RoomMade | None:
         """Have others stopped, and keep what they free for a workload; none if that would not help it.
@@ -78,14 +86,12 @@ class MakingRoom:
         if placements is None:
             return None
         standing.keep(workload, placements, gone)
-        for attempt in gone:
-            for place in self._running:
-                self._running[place].pop(attempt.id, None)
+        self._gone |= {attempt.id for attempt in gone}
         return RoomMade(found.preemptions, self._stopping_there(placements))
 
     def _entitled(self, workload: Workload, way: Way) -> bool:
         """Whether it is worth looking: somebody is lower, or somebody borrows what is its own."""
-        lowest = self._lowest.get(workload.group)
+        lowest = self._stoppable.lowest.get(workload.group)
         if workload.owed or (lowest is not None and lowest < workload.priority):
             return True
         quotas = self._standing.quotas_late
@@ -98,12 +104,12 @@ class MakingRoom:
         running: dict[str, Running] = {}
         for option in options:
             for place in option.places:
-                running |= self._running.get(place, {})
+                running |= self._stoppable.at.get(place, {})
         return Scene(
             self._nodes,
             standing.free + standing.coming,
             standing.quotas_late,
-            list(running.values()),
+            [attempt for attempt in running.values() if attempt.id not in self._gone],
             self._now,
         )
 

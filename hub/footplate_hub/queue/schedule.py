@@ -18,9 +18,10 @@ from footplate_spec.reasons import Reason
 
 from . import room_reasons
 from .admission import Admitter, held_group
+from .advise import Advisor, World
 from .columns import Columns
 from .explain import Explainer
-from .making_room import RoomMade
+from .making_room import RoomMade, Stoppable
 from .model import Admission, Blocked, Plan, Preemption, Reservation, Snapshot, Workload
 from .nodes import Mask, Nodes
 from .orders import Use
@@ -29,7 +30,7 @@ from .quota import Quotas
 from .sequence import Members, Sequence
 from .standing import Standing
 
-__all__ = ["schedule"]
+__all__ = ["Pass", "schedule"]
 
 
 def schedule(snapshot: Snapshot, now: float) -> Plan:
@@ -47,14 +48,15 @@ def schedule(snapshot: Snapshot, now: float) -> Plan:
     Plan
         Admissions in order, and in ``blocked`` every other workload exactly once.
     """
-    return _Pass(snapshot, now).plan()
+    return Pass(snapshot, now).plan()
 
 
-class _Pass:
+class Pass:
     """What is known and what has been decided while one pass goes on."""
 
     def __init__(self, snapshot: Snapshot, now: float) -> None:
         self._snapshot = snapshot
+        self._now = now
         self._nodes = Nodes(snapshot.nodes, snapshot.clusters)
         limited = any(group.person is not None for group in snapshot.groups.values())
         self._columns = Columns(snapshot, self._nodes.clusters, owners=limited)
@@ -64,7 +66,8 @@ class _Pass:
             Prospect(self._nodes, number, shape) for number, shape in enumerate(self._columns.shapes)
         ]
         self._use = Use(snapshot.groups, snapshot.running, now)
-        self._admitter = Admitter(snapshot, self._nodes, self._standing, now)
+        self._stoppable = Stoppable(snapshot.running)
+        self._admitter = Admitter(snapshot, self._nodes, self._standing, self._stoppable, now)
         self._explainer = Explainer(snapshot, self._nodes, self._standing, now)
         self._reasons: dict[int, Reason] = {}  # of classes that were refused
         self._kept: dict[int, Reason] = {}  # of rows for which nodes are kept
@@ -109,6 +112,12 @@ class _Pass:
             reserve=tuple(reserve),
             blocked=tuple(self._blocked(admit, stays)),
         )
+
+    def advisor(self) -> Advisor:
+        """To ask, after `plan`, what would start now if it were different."""
+        kept = [self._columns.workloads[row] for row in self._kept]
+        world = World(self._snapshot, self._nodes, self._stoppable, self._use, self._now)
+        return Advisor(world, self._standing, kept)
 
     def _blocked(self, admitted: Container[int], stays: Mask) -> Iterator[Blocked]:
         columns = self._columns

@@ -45,6 +45,7 @@ class Standing:
         self._spare: Room | None = None  # what reservations leave over at their starts
         self._coming: Room | None = None  # what those who stop free, less what is kept for their sake
         self._kept: Room | None = None
+        self._kept_for: list[tuple[float, tuple[Placement, ...]]] = []
         self.quotas = quotas
         self.quotas_open = quotas
         self.quotas_late = quotas
@@ -63,8 +64,11 @@ class Standing:
     def without_reservations(self) -> Standing:
         """A copy in which nothing is kept for anybody."""
         other = Standing(self._nodes, self.quotas.copy(), (), self._now)
-        other.free = self.free.copy()
+        other.free = other.open = other.late = self.free.copy()
+        other.stopping = list(self.stopping)
         other.timeline = self.timeline.copy()
+        for end, placements in self._kept_for:
+            other.timeline.remove(end, placements)
         return other
 
     def end(self, workload: Workload) -> float:
@@ -168,6 +172,7 @@ class Standing:
         for quotas in self._views()[1:]:
             quotas.take(workload.group, workload.owner, placements)
         self.timeline.add(self.end(workload), placements)
+        self._kept_for.append((self.end(workload), placements))
         self._look_again(np.unique(np.concatenate([*touched, rows])))
 
     # What will be

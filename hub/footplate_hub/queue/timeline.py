@@ -50,6 +50,17 @@ class Timeline:
             if row is not None:
                 self._fresh.append((end, row, vector(placement.need)))
 
+    def remove(self, end: float, placements: Iterable[Placement]) -> None:
+        """Take back what was added."""
+        if end == math.inf:
+            return
+        self._settle()
+        for placement in placements:
+            row = self._nodes.index.get((placement.cluster, placement.node))
+            if row is not None:
+                cpu, memory, gpu = vector(placement.need)
+                self._fresh.append((end, row, (-cpu, -memory, -gpu)))
+
     def earliest(
         self, room: Room, pools: Sequence[slice], fits: Callable[[Room], bool]
     ) -> tuple[float, Room] | None:

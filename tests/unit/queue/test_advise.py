@@ -19,7 +19,7 @@ from footplate_hub.queue.model import (
     Snapshot,
     Workload,
 )
-from footplate_hub.queue.schedule import schedule
+from footplate_hub.queue.schedule import Pass, schedule
 from footplate_spec.reasons import Reason
 from footplate_spec.reasons import ReasonCode as Code
 from proofs.queue.worlds import NOW, random_world
@@ -47,9 +47,9 @@ def started(admission: Admission) -> Running:
 
 
 def advisor(snapshot: Snapshot) -> tuple[Advisor, Plan]:
-    plan = schedule(snapshot, NOW)
-    by_id = {w.id: w for line in snapshot.lines for w in line.workloads}
-    return Advisor.of(snapshot, [by_id[r.workload] for r in plan.reserve], NOW), plan
+    current = Pass(snapshot, NOW)
+    plan = current.plan()
+    return current.advisor(), plan
 
 
 def changed(snapshot: Snapshot, new: Workload) -> Snapshot:
