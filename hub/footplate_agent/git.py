@@ -142,7 +142,7 @@ class _Checkout:
         return done
 
     def _fail(self, what: str, done: Finished) -> None:
-        said = done.last_lines(3)
+        said = done.last_lines(4)  # ssh speaks first, then three lines of git
         if self._secret:
             said = said.replace(self._secret, "***")
         raise PreparationFailed("CodeFetch", f"{what[0].upper()}{what[1:]}: {said}")

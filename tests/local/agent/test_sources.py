@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.agent import digest_of, eventually
+from support.githost import https_host, ssh_host
 
 
 def tree(service, files):
@@ -216,6 +217,45 @@ def test_a_repository_runs_none_of_its_hooks(replica, git, tmp_path):
 
     assert ended["exit_code"] == 0
     assert not (tmp_path / "hooked").exists()
+
+
+@pytest.mark.parametrize("token", ["s3cr3t-token", "wrong-token"])
+def test_a_private_repository_opens_with_its_token_alone(replica, service, git, tmp_path, token):
+    commit = repository(git, tmp_path / "repo", {"a.txt": "private"})
+    service.secrets["git"] = {"value": token}
+    with https_host(tmp_path, "s3cr3t-token") as host:
+        source = {"git": {"url": f"{host}/repo/.git", "commit": commit, "secret": "github"}}
+        one = replica(source=source, command="cat a.txt; git config --list; env", secrets=True)
+        ended = one.run()
+
+    assert "s3cr3t" not in one.log
+    if token == "s3cr3t-token":
+        assert (ended["exit_code"], one.log[:7]) == (0, "private")
+    else:
+        assert ended["cause"]["code"] == "CodeFetch"
+        assert "could not be fetched from" in ended["cause"]["message"]
+
+
+@pytest.mark.parametrize("key", ["the right key", "another key"])
+def test_a_private_repository_opens_over_ssh_with_its_key(replica, service, git, tmp_path, key):
+    commit = repository(git, tmp_path / "repo", {"a.txt": "private"})
+    host = ssh_host(tmp_path / "bin", "the right key\n")
+    service.secrets["git"] = {"value": key}
+    source = {"git": {"url": f"ssh://git@example.org{tmp_path}/repo", "commit": commit, "secret": "deploy"}}
+
+    one = replica(source=source, command="cat a.txt", secrets=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{host}:{os.environ['PATH']}")
+        ended = one.run()
+
+    if key == "the right key":
+        assert (ended["exit_code"], one.log) == (0, "private")
+    else:
+        assert ended["cause"]["code"] == "CodeFetch"
+        assert "Permission denied" in ended["cause"]["message"]
+    assert [
+        path for path in one.path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()
+    ] == []
 
 
 def test_a_git_token_is_never_shown(replica, service):
