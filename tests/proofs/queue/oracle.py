@@ -18,7 +18,7 @@ from footplate_spec.reasons import ReasonCode as Code
 from .room import Way, enough_in_all, free_room, gangs, permitted, ways
 from .tree import Use, above, broken, person_broken
 
-__all__ = ["ORDER", "Moment", "dominant_cause", "held_by", "starts", "uses_of"]
+__all__ = ["ORDER", "Moment", "dominant_cause", "held_by", "starts", "uses_of", "wherever"]
 
 ORDER = [
     "Misconfigured",
@@ -102,7 +102,7 @@ def held_by(snapshot: Snapshot, group: str, cluster: str) -> set[str]:
 def _blocked_by_limits(
     snapshot: Snapshot, workload: Workload, way: Way, moment: Moment, removed: frozenset[str]
 ) -> bool:
-    start = Use(workload.group, workload.owner, _at_least(workload, way))
+    start = Use(workload.group, workload.owner, wherever(workload, way))
     if "ExceedsMaxQuota" not in removed and broken(snapshot, [], start):
         return True
     kinds = {statement.kind for statement in broken(snapshot, moment.uses, start)}
@@ -113,8 +113,8 @@ def _blocked_by_limits(
     return "WaitingForQuota" not in removed and "pool" in kinds
 
 
-def _at_least(workload: Workload, way: Way) -> tuple[Placement, ...]:
-    """What it would use, wherever."""
+def wherever(workload: Workload, way: Way) -> tuple[Placement, ...]:
+    """What it would use at the least, on no node in particular."""
     return tuple(
         Placement(role.name, index, way.cluster, "", flavor, role.need)
         for role, flavor in zip(workload.shape.roles, way.flavors, strict=True)

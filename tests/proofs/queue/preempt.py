@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from footplate_hub.queue.model import Place, Plan, Running, Snapshot, Workload
 
-from .oracle import Moment, starts
+from .oracle import Moment, starts, wherever
 from .room import RESOURCES, Way, ways
 from .tree import Use, above, over_nominal
 
@@ -30,11 +30,12 @@ def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterato
             return
     for name in dict.fromkeys(p.workload for p in plan.preempt):
         mine = [p for p in plan.preempt if p.workload == name]
-        others = {p.running for p in plan.preempt if p.workload != name}
+        others = {p.running: waiting[p.workload] for p in plan.preempt if p.workload != name}
         victims = [running[p.running] for p in mine]
         for preemption, victim in zip(mine, victims, strict=True):
             yield from _wronged(victim, waiting[name], preemption.why)
-        case = _Case(snapshot, plan, waiting[name], others)
+        owed = {p.workload for p in plan.preempt} | {w.id for w in waiting.values() if w.owed}
+        case = _Case(snapshot, plan, waiting[name], others, [waiting[other] for other in owed - {name}])
         yield from _in_vain(plan, case, victims)
 
 
@@ -86,25 +87,50 @@ def _asked(workload: Workload, way: Way) -> dict[tuple[Place, str], int]:
 class _Case:
     """One preemptor, when those that leave for others, or anyway, are gone."""
 
-    def __init__(self, snapshot: Snapshot, plan: Plan, workload: Workload, others: set[str]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        plan: Plan,
+        workload: Workload,
+        others: dict[str, Workload],
+        owed: Iterable[Workload],
+    ) -> None:
         self.snapshot = snapshot
         self.workload = workload
         self.alone = not others
-        self.leaving = others | {r.id for r in snapshot.running if r.stopping}
-        self._started = [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
+        self._stopping = {r.id for r in snapshot.running if r.stopping}
+        self._others = others
+        self._admitted = plan.admit
+        ranks = {w.id: w.rank for line in snapshot.lines for w in line.workloads}
+        self._kept = [
+            Use(workload.group, workload.owner, reservation.placements)
+            for reservation in plan.reserve
+            if ranks.get(reservation.workload, workload.rank) < workload.rank
+        ]
+        self._owed = [
+            Use(other.group, other.owner, wherever(other, next(ways(snapshot, other.shape))))
+            for other in owed
+            if other.rank < workload.rank
+        ]
 
-    def uses(self, gone: Iterable[str]) -> list[Use]:
-        """What is left, and what starts."""
-        out = self.leaving | set(gone)
+    def uses(self, gone: Iterable[str], *, ahead: bool = False) -> list[Use]:
+        """What is left, and what starts; ``ahead``: and is owed room, at the preemptor's turn."""
+        others = {n for n, by in self._others.items() if not ahead or by.rank < self.workload.rank}
+        out = self._stopping | others | set(gone)
         left = [Use(r.group, r.owner, r.placements) for r in self.snapshot.running if r.id not in out]
-        return left + self._started
+        return [*left, *(self._owed if ahead else ())] + [
+            Use(a.workload.group, a.workload.owner, a.placements)
+            for a in self._admitted
+            if not ahead or a.workload.rank < self.workload.rank
+        ]
 
     def works(self, victims: Sequence[Running], *, rights: bool = True) -> bool:
         """Whether it starts in some way when they are gone too, and, if its ``rights`` count, may stop them.
 
         One after the other, in some order: what the first frees is no longer borrowed.
         """
-        moment = Moment(tuple(self.uses(victim.id for victim in victims)))
+        uses = self.uses(victim.id for victim in victims)
+        moment = Moment((*uses, *self._kept) if rights else tuple(uses))
         return any(
             starts(self.snapshot, self.workload, moment, only=way)
             and (not rights or any(self._may(order, way) for order in itertools.permutations(victims)))
@@ -114,7 +140,13 @@ class _Case:
     def _may(self, order: Sequence[Running], way: Way) -> bool:
         return all(
             outranks(self.workload, victim)
-            or lent_to(self.snapshot, self.uses(v.id for v in order[:number]), self.workload, way, victim)
+            or lent_to(
+                self.snapshot,
+                self.uses((v.id for v in order[:number]), ahead=True),
+                self.workload,
+                way,
+                victim,
+            )
             for number, victim in enumerate(order)
         )
 

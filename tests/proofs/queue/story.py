@@ -64,6 +64,7 @@ class Story:
         for preemption in plan.preempt:
             victim = self.running[preemption.running]
             self.running[preemption.running] = replace(victim, stopping=True)
+            self.waiting[preemption.workload] = replace(self.waiting[preemption.workload], owed=True)
         return snapshot, plan
 
     def _start(self, admission: Admission) -> None:

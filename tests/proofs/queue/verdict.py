@@ -40,7 +40,7 @@ def _told(plan: Plan) -> Iterator[tuple[Workload, str]]:
 
 def _oracle_says(snapshot: Snapshot, workload: Workload, plan: Plan) -> set[str]:
     """The cause at its turn, and once the pass is over; in other orders than by rank, at any turn."""
-    if workload.id in {preemption.workload for preemption in plan.preempt}:
+    if workload.owed or workload.id in {preemption.workload for preemption in plan.preempt}:
         return {"WaitingForPreemptedWorkloads"}
     started = [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
     if _by_rank(snapshot):

@@ -36,6 +36,48 @@ T = TypeVar("T")
 
 
 def random_world(chance: random.Random) -> Snapshot:
+    """A varied world, or a crowded one."""
+    return chance.choice([varied_world, crowded_world])(chance)
+
+
+def crowded_world(chance: random.Random) -> Snapshot:
+    """Few nodes of one flavor on one cluster, full of what is lower or borrowed: who is stopped for whom?"""
+    nodes = tuple(
+        NodeModel("east", f"n{number}", "new", Amount(64000, 64, chance.choice([2, 4, 8])), levels=("hall",))
+        for number in range(chance.randint(1, 4))
+    )
+    workloads = [
+        Workload(
+            id=f"w{number}",
+            group=chance.choice(GROUPS),
+            priority=chance.choice([0, 0, 100, 200]),
+            place=NOW - chance.randint(1, 1000),
+            shape=Shape(
+                (RoleShape("worker", chance.choice([1, 1, 2, 3]), Amount(gpu=chance.choice([1, 2, 4]))),)
+            ),
+            time_limit=chance.choice([0, 50, 150, 500]),
+            owner=chance.choice(["ann", "bob"]),
+        )
+        for number in range(chance.randint(1, 6))
+    ]
+    groups = {
+        name: GroupModel(
+            name,
+            {
+                ("east", "new"): Quota(
+                    nominal=Limit(gpu=chance.choice([2, 4, 6]) * (3 if name == "a" else 1)),
+                    borrowing=Limit(gpu=rarely(chance, [0, 2], None)),
+                    lending=Limit(gpu=rarely(chance, [0, 1], None)),
+                )
+            },
+        )
+        for name in GROUPS
+        if chance.random() < 0.7
+    }
+    return Snapshot(nodes, Snapshot.lines_of(workloads), _running(chance, nodes, full=True), groups)
+
+
+def varied_world(chance: random.Random) -> Snapshot:
     """A world with a little of everything; what is not asked for is nothing most of the time."""
     nodes = tuple(_node(chance, number) for number in range(chance.randint(2, 6)))
     running = _running(chance, nodes)
@@ -76,12 +118,12 @@ def _node(chance: random.Random, number: int) -> NodeModel:
     )
 
 
-def _running(chance: random.Random, nodes: Sequence[NodeModel]) -> tuple[Running, ...]:
+def _running(chance: random.Random, nodes: Sequence[NodeModel], *, full: bool = False) -> tuple[Running, ...]:
     free = {node.name: [node.capacity.cpu, node.capacity.memory, node.capacity.gpu] for node in nodes}
     attempts = []
-    for number in range(chance.randint(0, 7)):
+    for number in range(12 if full else chance.randint(0, 7)):
         node = chance.choice(nodes)
-        need = Amount(1000, 1, chance.choice([0, 1, 1, 2, 4]))
+        need = Amount(1000, 1, chance.choice([1, 2, 4] if full else [0, 1, 1, 2, 4]))
         room = free[node.name]
         if need.cpu > room[0] or need.memory > room[1] or need.gpu > room[2]:
             continue
