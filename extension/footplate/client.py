@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from footplate_spec import (
     Event,
     FollowItem,
+    Hold,
     JobPage,
     JobResult,
     JobSpec,
@@ -210,6 +211,23 @@ class Client:
         path = f"nodes/{_segment(cluster)}/{_segment(name)}/unblock"
         return _read(Node, self.transport.call("POST", path).content)
 
+    def drain_node(self, cluster: str, name: str, why: str) -> Node:
+        """Let nothing new start on a machine; what runs there goes on to its end."""
+        path = f"nodes/{_segment(cluster)}/{_segment(name)}/drain"
+        return _read(Node, self.transport.call("POST", path, json={"why": why}).content)
+
+    def holds(self) -> list[Hold]:
+        """Groups and clusters where nothing starts for now."""
+        return TypeAdapter(list[Hold]).validate_json(self.transport.call("GET", "holds").content)
+
+    def hold(self, kind: Literal["group", "cluster"], name: str, why: str) -> None:
+        """Let nothing of a group, or on a cluster, start; what runs goes on."""
+        self.transport.call("PUT", _hold(kind, name), json={"why": why})
+
+    def release(self, kind: Literal["group", "cluster"], name: str) -> None:
+        """Let it start again."""
+        self.transport.call("DELETE", _hold(kind, name), repeat=False)
+
     def secrets(self) -> list[dict[str, Any]]:
         """Names of stored secrets; values are never read back."""
         found: list[dict[str, Any]] = self.transport.call("GET", "secrets").json()
@@ -235,6 +253,11 @@ class Client:
         return _read(
             JobView, self.transport.call("POST", f"jobs/{_segment(job)}/{verb}", repeat=repeat).content
         )
+
+
+def _hold(kind: Literal["group", "cluster"], name: str) -> str:
+    parts = "/".join(_segment(part) for part in name.split("/"))
+    return f"holds/{kind}s/{parts}"
 
 
 def _segment(text: str) -> str:

@@ -72,8 +72,10 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
 
 def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
     """Columns and rows of quotas: one row for each resource that is limited or in use."""
-    rows = []
+    rows: list[list[str]] = []
     for use in uses:
+        place, held = f"{use.cluster}/{use.flavor}", use.held or ""
+        shown = len(rows)
         for resource in ("gpu", "cpu", "memory"):
             limit = use.limit.get(resource)
             used, queued = getattr(use.used, resource), getattr(use.queued, resource)
@@ -81,21 +83,25 @@ def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
                 rows.append(
                     [
                         use.group,
-                        f"{use.cluster}/{use.flavor}",
+                        place,
                         resource,
                         amount(used, resource),
                         amount(limit, resource),
                         amount(queued, resource),
+                        held,
                     ]
                 )
-    return ("group", "flavor", "of", "used", "limit", "queued"), rows
+        if held and len(rows) == shown:
+            rows.append([use.group, place, "", "", "", "", held])
+    return ("group", "flavor", "of", "used", "limit", "queued", "held"), rows
 
 
 def node_rows(nodes: Sequence[Node]) -> Rows:
     """Columns and rows of nodes."""
     rows = []
     for node in nodes:
-        state = f"blocked: {node.blocked}" if node.blocked else "ready" if node.ready else "not ready"
+        word = "draining" if node.draining else "blocked"
+        state = f"{word}: {node.blocked}" if node.blocked else "ready" if node.ready else "not ready"
         gpus = f"{node.used_gpu} of {node.gpu}" + (" (declared)" if node.declared and node.gpu else "")
         rows.append(
             [

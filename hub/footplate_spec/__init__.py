@@ -4,6 +4,7 @@ from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
 from .events import Event, EventKind
 from .group import Amounts, Group, PersonLimits, Quota, QuotaUse, Usage
+from .hold import Hold
 from .job import (
     After,
     Command,
@@ -61,6 +62,7 @@ __all__ = [
     "FunctionSource",
     "GitSource",
     "Group",
+    "Hold",
     "JobPage",
     "JobResult",
     "JobSpec",

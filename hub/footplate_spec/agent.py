@@ -20,7 +20,7 @@ __all__ = ["Desired", "ExitReport", "Report", "Stop"]
 class Stop(Answer):
     """End the user's process: SIGTERM (write a checkpoint), then after ``grace`` seconds SIGKILL."""
 
-    reason: Literal["cancelled", "suspended", "preempted", "gang", "finished", "deleted"]
+    reason: Literal["cancelled", "suspended", "preempted", "evicted", "gang", "finished", "deleted"]
     grace: int = 60
 
 

@@ -118,6 +118,8 @@ class QuotaUse(Answer):
         The most that it may use, with what it may borrow.
     borrowed
         What it uses beyond its own.
+    held
+        Why nothing of it starts there for now, if so.
     """
 
     group: str
@@ -128,3 +130,4 @@ class QuotaUse(Answer):
     used: Usage = Field(default_factory=Usage)
     borrowed: Usage = Field(default_factory=Usage)
     queued: Usage = Field(default_factory=Usage)
+    held: str | None = None

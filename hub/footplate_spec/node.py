@@ -21,7 +21,9 @@ class Node(Answer):
     advisory
         CPU and memory are watched, not enforced: the machine gives no control groups.
     blocked
-        Why nobody may use it, if so.
+        Why nothing starts there, if so.
+    draining
+        It is blocked for what is new only: what runs there goes on to its end.
     """
 
     cluster: str
@@ -37,6 +39,7 @@ class Node(Answer):
     labels: dict[str, str] = Field(default_factory=dict)
     ready: bool = True
     blocked: str | None = None
+    draining: bool = False
     used_cpu: int = 0
     used_memory: int = 0
     used_gpu: int = 0

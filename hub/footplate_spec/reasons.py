@@ -82,6 +82,7 @@ class CauseCode(StrEnum):
     USER_ERROR = "UserError"
     OUT_OF_MEMORY = "OutOfMemory"
     NODE_LOST = "NodeLost"
+    EVICTED = "Evicted"
     CODE_FETCH = "CodeFetch"
     DEPENDENCY_INSTALL = "DependencyInstall"
     DATA_NOT_READY = "DataNotReady"

@@ -84,6 +84,8 @@ class Service:
         self.keys: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
         self.blocked: dict[str, str | None] = {"node-1": None}
+        self.draining: set[str] = set()
+        self.held: dict[tuple[str, str], str] = {}
         self.requests: list[tuple[str, str]] = []
         self.specs: list[dict[str, Any]] = []
         self.failures: list[int | str] = []

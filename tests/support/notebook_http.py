@@ -259,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
     def _nodes(self) -> list[dict[str, Any]]:
         return [
             {"cluster": "local", "name": name, "flavor": "h100", "cpu": 8000, "memory": 2**36, "gpu": 8,
-             "declared": True, "blocked": why}
+             "declared": True, "blocked": why, "draining": name in self.fake.draining}
             for name, why in self.fake.blocked.items()
         ]  # fmt: skip
 
@@ -269,8 +269,17 @@ class Handler(BaseHTTPRequestHandler):
     def _post_nodes(self, cluster: str, name: str, verb: str) -> None:
         if cluster != "local" or name not in self.fake.blocked:
             raise KeyError(name)
-        self.fake.blocked[name] = json.loads(self.body)["why"] if verb == "block" else None
+        self.fake.blocked[name] = json.loads(self.body)["why"] if verb in {"block", "drain"} else None
+        self.fake.draining = {name} if verb == "drain" else set()
         self._json(self._nodes()[0])
+
+    def _put_holds(self, kind: str, *name: str) -> None:
+        self.fake.held[kind, "/".join(name)] = json.loads(self.body)["why"]
+        self._send(204, b"")
+
+    def _delete_holds(self, kind: str, *name: str) -> None:
+        del self.fake.held[kind, "/".join(name)]
+        self._send(204, b"")
 
     def _get_secrets(self) -> None:
         self._json([{"name": n, "group": None, "updated": "2026-11-24T00:00:00Z"} for n in self.fake.secrets])

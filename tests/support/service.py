@@ -13,6 +13,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from sqlalchemy import insert, select, update
 
 from footplate_hub.app import create_app
 from footplate_hub.control import Control, Refused, ReplicaContext
+from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
 from footplate_hub.rooms import Rooms
 from footplate_hub.settings import Settings
 from footplate_hub.store import Database, Transaction, tables
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
-from footplate_spec import Desired, JobSpec, Node, QuotaUse, Reason, ReasonCode, Report
+from footplate_spec import Desired, Hold, JobSpec, Node, QuotaUse, Reason, ReasonCode, Report
 
 __all__ = [
     "ADA",
@@ -48,6 +50,7 @@ EVE = Person("eve", ("sales",))
 ROOT = Person("root", ("ops",), admin=True)
 LEA = Person("lea", ("ops",), administers=("research",))
 LOOKER = Person("looker", ("research/vision",), may_submit=False)
+NODE = Node(cluster="local", name="n1", flavor="cpu", cpu=4000, memory=2**33)
 PREFIX = "/services/footplate/"
 
 
@@ -78,6 +81,37 @@ class FakeIdentity:
         return f"token-{code}", self.next_path
 
 
+class FakeMaintenance(Maintenance):
+    """One node, and no holds but those of this test."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], Hold] = {}
+
+    async def block_node(self, cluster: str, name: str, why: str, actor: str, *, evict: bool = True) -> Node:
+        if name != "n1":
+            raise Refused(f"there is no node {cluster}/{name}")
+        return NODE.model_copy(update={"blocked": why, "draining": not evict})
+
+    async def unblock_node(self, cluster: str, name: str, actor: str) -> Node:
+        return NODE
+
+    async def block_address(self, address: str, why: str, actor: str) -> None:
+        """Accepted."""
+
+    async def unblock_address(self, address: str, actor: str) -> None:
+        """Accepted."""
+
+    async def hold(self, kind: Any, name: str, why: str, actor: str) -> None:
+        self.held[kind, name] = Hold(kind=kind, name=name, why=why, by=actor, since=datetime.now(UTC))
+
+    async def release(self, kind: Any, name: str, actor: str) -> None:
+        if self.held.pop((kind, name), None) is None:
+            raise Refused(f"{kind} {name} is not held.")
+
+    async def holds(self) -> list[Hold]:
+        return list(self.held.values())
+
+
 class FakeControl(Control):
     """The loops, moved by the test."""
 
@@ -88,6 +122,7 @@ class FakeControl(Control):
         self.line: list[str] = []
         self.reasons: dict[str, Reason] = {}
         self.reports: list[tuple[ReplicaId, Report]] = []
+        self.maintenance = FakeMaintenance()
 
     async def start(self) -> None:
         """Nothing runs by itself."""
@@ -148,24 +183,10 @@ class FakeControl(Control):
         return self.database._clock()
 
     def nodes(self) -> list[Node]:
-        return [Node(cluster="local", name="n1", flavor="cpu", cpu=4000, memory=2**33)]
+        return [NODE]
 
     def quota_use(self, groups: Collection[str]) -> list[QuotaUse]:
         return [QuotaUse(group=group, cluster="local", flavor="cpu") for group in groups]
-
-    async def block_node(self, cluster: str, name: str, why: str, actor: str) -> Node:
-        if name != "n1":
-            raise Refused(f"there is no node {cluster}/{name}")
-        return self.nodes()[0].model_copy(update={"blocked": why})
-
-    async def unblock_node(self, cluster: str, name: str, actor: str) -> Node:
-        return self.nodes()[0]
-
-    async def block_address(self, address: str, why: str, actor: str) -> None:
-        """Accepted."""
-
-    async def unblock_address(self, address: str, actor: str) -> None:
-        """Accepted."""
 
     async def identify(self, replica: ReplicaId) -> ReplicaContext | None:
         assert self.database is not None

@@ -21,8 +21,8 @@ _VERBS = {
     "why": (".work", "Say why a job waits, runs as it does, or failed."),
     "stop": (".work", "Stop jobs."),
     "jobs": (".jobs", "List jobs; edit, extend, move, suspend, resume, delete them."),
-    "quota": (".lists", "What your groups may use, use and wait for."),
-    "nodes": (".lists", "Machines; block and unblock them."),
+    "quota": (".lists", "What your groups may use, use and wait for; hold and release them."),
+    "nodes": (".lists", "Machines; block, drain and unblock them."),
     "secrets": (".lists", "Stored secrets: list, set, delete."),
     "doctor": (".doctor", "Say what is missing here and how to get it."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import click
 
@@ -14,13 +15,49 @@ from .frame import as_json, client, show, show_json
 
 __all__ = ["nodes", "quota", "secrets"]
 
+_cluster_flag = click.option("--cluster", is_flag=True, help="It is a cluster, though a group has its name.")
 
-@click.command()
+
+@click.group(invoke_without_command=True)
 @as_json
-def quota(as_json: bool) -> None:
+@click.pass_context
+def quota(context: click.Context, as_json: bool) -> None:
     """What your groups may use, use and wait for."""
     client()
-    show(session.quota(), as_json=as_json)
+    if context.invoked_subcommand is None:
+        show(session.quota(), as_json=as_json)
+
+
+@quota.command()
+@click.option("--why", default="maintenance", show_default=True, help="What people are told.")
+@_cluster_flag
+@as_json
+@click.argument("name", metavar="GROUP|CLUSTER")
+def hold(name: str, why: str, cluster: bool, as_json: bool) -> None:
+    """Let nothing of a group, or on a cluster, start for now; what runs goes on."""
+    kind = _kind(name, cluster=cluster)
+    client().hold(kind, name, why)
+    show_json({"held": name, "kind": kind}) if as_json else click.echo(f"held {kind} {name}: {why}")
+
+
+@quota.command()
+@_cluster_flag
+@as_json
+@click.argument("name", metavar="GROUP|CLUSTER")
+def release(name: str, cluster: bool, as_json: bool) -> None:
+    """Let what was held start again."""
+    kind = _kind(name, cluster=cluster)
+    client().release(kind, name)
+    show_json({"released": name, "kind": kind}) if as_json else click.echo(f"released {kind} {name}")
+
+
+def _kind(name: str, *, cluster: bool) -> Literal["group", "cluster"]:
+    """What a name is: a cluster if there is one of that name and no group."""
+    if cluster:
+        return "cluster"
+    clusters = {node.cluster for node in client().nodes()}
+    groups = {use.group for use in client().quota()}
+    return "cluster" if name in clusters - groups else "group"
 
 
 @click.group(invoke_without_command=True)
@@ -40,6 +77,16 @@ def nodes(context: click.Context, as_json: bool) -> None:
 def block(node: str, why: str, as_json: bool) -> None:
     """Keep everyone off NODE (name, or cluster/name); what runs there is evicted and goes on elsewhere."""
     found = client().block_node(*_place(node), why)
+    show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
+
+
+@nodes.command()
+@click.option("--why", required=True, help="What people are told.")
+@as_json
+@click.argument("node")
+def drain(node: str, why: str, as_json: bool) -> None:
+    """Let nothing new start on NODE; what runs there goes on to its end."""
+    found = client().drain_node(*_place(node), why)
     show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
 
 

@@ -42,22 +42,28 @@ async def nodes(rooms: In, _: Caller) -> list[Node]:
 @router.post("/nodes/{cluster}/{name}/block")
 async def block(cluster: Part, name: Part, asked: Block, rooms: In, person: Admin) -> Node:
     """Let nothing run on a machine; what runs there goes back to the queue."""
-    return await rooms.control.block_node(cluster, name, asked.why, person.name)
+    return await rooms.control.maintenance.block_node(cluster, name, asked.why, person.name)
+
+
+@router.post("/nodes/{cluster}/{name}/drain")
+async def drain(cluster: Part, name: Part, asked: Block, rooms: In, person: Admin) -> Node:
+    """Let nothing new start on a machine; what runs there goes on to its end."""
+    return await rooms.control.maintenance.block_node(cluster, name, asked.why, person.name, evict=False)
 
 
 @router.post("/nodes/{cluster}/{name}/unblock")
 async def unblock(cluster: Part, name: Part, rooms: In, person: Admin) -> Node:
     """Let a machine be used again."""
-    return await rooms.control.unblock_node(cluster, name, person.name)
+    return await rooms.control.maintenance.unblock_node(cluster, name, person.name)
 
 
 @router.put("/addresses/{address}", status_code=204)
 async def block_address(address: Part, asked: Block, rooms: In, person: Admin) -> None:
     """Let nothing run on machines with this address."""
-    await rooms.control.block_address(_address(address), asked.why, person.name)
+    await rooms.control.maintenance.block_address(_address(address), asked.why, person.name)
 
 
 @router.delete("/addresses/{address}", status_code=204)
 async def unblock_address(address: Part, rooms: In, person: Admin) -> None:
     """Let machines with this address be used again."""
-    await rooms.control.unblock_address(_address(address), person.name)
+    await rooms.control.maintenance.unblock_address(_address(address), person.name)

@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from footplate_spec import JOB_FINAL, JobSpec, JobState, Node, Reason, Resources
+from footplate_spec import JOB_FINAL, Hold, JobSpec, JobState, Node, Reason, ReasonCode, Resources
 
 from ..queue.model import (
     Amount,
@@ -26,6 +26,7 @@ from ..queue.model import (
     Snapshot,
     Workload,
 )
+from ..queue.quota import lineage
 from ..settings import Settings
 from ..store.blocks import Blocks
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
@@ -116,6 +117,7 @@ class Board:
         self._shapes: dict[Shape, Shape] = {}
         self._nodes: dict[tuple[str, str], Node] = {}
         self._models: tuple[NodeModel, ...] = ()
+        self._held_clusters: dict[str, Reason] = {}
         self.blocks = Blocks()
         self.dependencies = Dependencies()
         self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
@@ -125,12 +127,7 @@ class Board:
     def set_nodes(self, nodes: Iterable[Node], blocks: Blocks) -> None:
         """Replace what is known of machines."""
         self.blocks = blocks
-        self._nodes = {
-            (node.cluster, node.name): node.model_copy(
-                update={"blocked": blocks.of(node.cluster, node.name, node.address)}
-            )
-            for node in nodes
-        }
+        self._nodes = {(node.cluster, node.name): _with_block(node, blocks) for node in nodes}
         self._models = tuple(
             NodeModel(
                 cluster=node.cluster,
@@ -139,10 +136,27 @@ class Board:
                 capacity=Amount(node.cpu, node.memory, node.gpu),
                 address=node.address,
                 labels=node.labels,
-                unusable=f"blocked: {node.blocked}" if node.blocked else None if node.ready else "not ready",
+                unusable=_unusable(node),
             )
             for node in self._nodes.values()
         )
+
+    def set_holds(self, holds: Iterable[Hold]) -> None:
+        """Replace what is known of groups and clusters where nothing starts for now."""
+        by_kind: dict[str, dict[str, Hold]] = {"group": {}, "cluster": {}}
+        for hold in holds:
+            by_kind[hold.kind][hold.name] = hold
+        groups = {name: GroupModel(name) for name in by_kind["group"]} | self._groups
+        self._groups = {name: _held(model, by_kind["group"]) for name, model in groups.items()}
+        self._held_clusters = {name: _hold_reason(hold) for name, hold in by_kind["cluster"].items()}
+
+    def held(self, group: str, cluster: str) -> Reason | None:
+        """Why nothing of a group starts on a cluster for now, if so."""
+        for name in lineage(group):
+            model = self._groups.get(name)
+            if model is not None and model.held is not None:
+                return model.held
+        return self._held_clusters.get(cluster)
 
     @property
     def node_models(self) -> tuple[NodeModel, ...]:
@@ -162,6 +176,11 @@ class Board:
         """Whether something may start there."""
         node = self._nodes.get((cluster, name))
         return node is not None and node.ready and node.blocked is None
+
+    def evicting(self, cluster: str, name: str) -> str | None:
+        """Why what runs on a node must go, if so."""
+        node = self._nodes.get((cluster, name))
+        return node.blocked if node is not None and not node.draining else None
 
     def nodes(self) -> list[Node]:
         """All machines, with what is in use."""
@@ -261,7 +280,8 @@ class Board:
             running=tuple(self.running.values()),
             groups=self._groups,
             clusters={
-                cluster.name: ClusterModel(cluster.name, held=held) for cluster in self._settings.clusters
+                cluster.name: ClusterModel(cluster.name, held=self._held_clusters.get(cluster.name) or held)
+                for cluster in self._settings.clusters
             },
         )
 
@@ -335,6 +355,35 @@ class Board:
             started=attempt.created,
             owner=job.owner,
         )
+
+
+def _with_block(node: Node, blocks: Blocks) -> Node:
+    block = blocks.of(node.cluster, node.name, node.address)
+    said = (
+        {"blocked": block.why, "draining": not block.evict} if block else {"blocked": None, "draining": False}
+    )
+    return node.model_copy(update=said)
+
+
+def _unusable(node: Node) -> str | None:
+    if node.blocked is not None:
+        return f"{'draining' if node.draining else 'blocked'}: {node.blocked}"
+    return None if node.ready else "not ready"
+
+
+def _held(model: GroupModel, holds: Mapping[str, Hold]) -> GroupModel:
+    hold = holds.get(model.name)
+    return replace(model, held=_hold_reason(hold) if hold else None)
+
+
+def _hold_reason(hold: Hold) -> Reason:
+    what = "of group" if hold.kind == "group" else "on cluster"
+    end = "" if hold.why.endswith((".", "!", "?")) else "."
+    return Reason(
+        code=ReasonCode.HELD,
+        message=f"Nothing {what} {hold.name} starts for now: {hold.why}{end}",
+        numbers={"by": hold.by, "since": hold.since.timestamp()},
+    )
 
 
 def _ends(began: float | None, time_limit: int) -> float | None:

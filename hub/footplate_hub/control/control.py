@@ -25,13 +25,14 @@ from footplate_spec import (
 from ..engines import Engine
 from ..engines.local import LocalEngine
 from ..settings import Settings
-from ..store import Database, attempts, blocks
+from ..store import Database, attempts
 from ..tokens import ReplicaId, ReplicaTokens
 from .board import Board, LiveJob
 from .context import Refused, ReplicaContext
 from .course import hear
 from .dispatcher import Dispatcher
 from .life import Life, Turn
+from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
 from .specs import read_spec
@@ -76,6 +77,9 @@ class Control:
         self._turns = Turns(self._board, self._recorder, self._follow)
         self._reconciler = Reconciler(self._engines, self._board, self._turns, self._recorder)
         self._dispatcher = Dispatcher(settings, database, self._board, self._turns, self._reconciler.apply)
+        self.maintenance = Maintenance(
+            database, self._engines, self._board, self._turns, self._dispatcher.wake
+        )
         self._watchdog = Watchdog(database, self._board, self._dispatcher, self._reconciler)
         self._loops: list[asyncio.Task[None]] = []
         self._hung_up = False
@@ -87,8 +91,9 @@ class Control:
         for engine in self._engines.values():
             await engine.start()
         self._recorder.start()
-        await self._read_nodes()
+        await self.maintenance.read()
         await self._find_again()
+        await self.maintenance.evict()
         loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "dispatcher": self._dispatcher.run,
             "watchdog": self._watchdog.run,
@@ -113,12 +118,6 @@ class Control:
         await self._recorder.stop()
         for engine in self._engines.values():
             await engine.stop()
-
-    async def _read_nodes(self) -> None:
-        async with self._database.read() as connection:
-            blocked = await blocks.read_blocks(connection)
-        nodes = [node for engine in self._engines.values() for node in await engine.nodes()]
-        self._board.set_nodes(nodes, blocked)
 
     async def _find_again(self) -> None:
         async with self._database.read() as connection:
@@ -220,7 +219,7 @@ class Control:
         def decide(turn: Turn) -> None:
             if turn.job.state is JobState.SUSPENDED or turn.job.state in JOB_FINAL:
                 raise Refused(f"{job} is {turn.job.state.value} already.")
-            if turn.job.stopping not in {None, "gang", "preempted"}:
+            if turn.job.stopping not in {None, "gang", "preempted", "evicted"}:
                 raise Refused(f"{job} is being stopped already.")
             if turn.before.live:
                 turn.stop("suspended", actor=actor)
@@ -299,57 +298,6 @@ class Control:
     def quota_use(self, groups: Collection[str]) -> list[QuotaUse]:
         """Limits, use and demand of these groups on every flavor."""
         return quota_use(self._board, groups)
-
-    async def block_node(self, cluster: str, name: str, why: str, actor: str) -> Node:
-        """Let nothing run on a node; what runs there goes back to the queue.
-
-        Raises
-        ------
-        Refused
-            If there is no such node.
-        """
-        self._node(cluster, name)
-        await self._database.write(lambda t: blocks.block_node(t, cluster, name, why=why, actor=actor))
-        await self._evict()
-        return self._node(cluster, name)
-
-    async def unblock_node(self, cluster: str, name: str, actor: str) -> Node:
-        """Let a node be used again."""
-        self._node(cluster, name)
-        await self._database.write(lambda t: blocks.unblock_node(t, cluster, name, actor=actor))
-        await self._evict()
-        return self._node(cluster, name)
-
-    async def block_address(self, address: str, why: str, actor: str) -> None:
-        """Let nothing run on nodes with this address; what runs there goes back to the queue."""
-        await self._database.write(lambda t: blocks.block_address(t, address, why=why, actor=actor))
-        await self._evict()
-
-    async def unblock_address(self, address: str, actor: str) -> None:
-        """Let nodes with this address be used again."""
-        await self._database.write(lambda t: blocks.unblock_address(t, address, actor=actor))
-        await self._evict()
-
-    def _node(self, cluster: str, name: str) -> Node:
-        for node in self._board.nodes():
-            if (node.cluster, node.name) == (cluster, name):
-                return node
-        raise Refused(f"There is no node {name!r} in cluster {cluster!r}.")
-
-    async def _evict(self) -> None:
-        """Stop what runs where nothing may run any more, and look whether others may start."""
-        await self._read_nodes()
-
-        def decide(turn: Turn) -> None:
-            if turn.before.live and turn.job.stopping in {None, "gang"}:
-                turn.stop("preempted")
-
-        for attempt in list(self._board.running.values()):
-            live = self._board.attempts.get(attempt.id)
-            places = {(placement.cluster, placement.node) for placement in attempt.placements}
-            if live is not None and not all(self._board.usable(*place) for place in places):
-                await self._turns.take(live, decide)
-        self._dispatcher.wake()
 
     # Agents
 

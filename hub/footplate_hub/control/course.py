@@ -189,18 +189,21 @@ def _stopped(turn: Turn, usable: Usable) -> None:
         turn.end_attempt("suspended")
         turn.move(JobState.SUSPENDED, stopping=None, cluster=None)
         turn.happened(EventKind.JOB_SUSPENDED)
-    elif reason == "preempted":
-        _evicted(turn, rows)
+    elif reason in {"evicted", "preempted"}:
+        _made_room(turn, rows, reason)
     else:
         _gang_again(turn, rows, usable)
 
 
-def _evicted(turn: Turn, rows: list[ReplicaRecord]) -> None:
+def _made_room(turn: Turn, rows: list[ReplicaRecord], reason: str) -> None:
+    """Back to the queue, in its old place: it did nothing wrong, so its restarts are not counted."""
     if turn.spec.recovery.max_restarts == 0 and any(row.started or row.state in _RAN for row in rows):
-        message = "Its node was taken out of use while it ran, and max_restarts: 0 forbids to run it again."
-        turn.finish(JobState.FAILED, Cause(code=CauseCode.NODE_LOST, message=message))
+        cause = turn.attempt.cause if turn.attempt is not None else None
+        told = cause or Cause(code=CauseCode.EVICTED, message="It was stopped to make room for others.")
+        message = f"{told.message.rstrip('.')}; max_restarts: 0 forbids to run it again."
+        turn.finish(JobState.FAILED, told.model_copy(update={"message": message}))
     else:
-        turn.requeue("evicted")
+        turn.requeue(reason)
 
 
 def _gang_again(turn: Turn, rows: list[ReplicaRecord], usable: Usable) -> None:

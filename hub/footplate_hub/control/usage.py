@@ -49,6 +49,7 @@ def quota_use(board: Board, groups: Collection[str]) -> list[QuotaUse]:
                     most={name: None if amount == UNLIMITED else amount for name, amount in most},
                     used=_usage(used.get(key, Amount())),
                     borrowed=_usage(counted.borrowing_groups(place).get(group, Amount())),
+                    held=held.message if (held := board.held(group, cluster)) else None,
                     queued=_usage(queued.get(key, Amount())),
                 )
             )

@@ -13,35 +13,50 @@ from footplate_spec.events import EventKind
 from . import tables
 from .database import Transaction
 
-__all__ = ["Blocks", "block_address", "block_node", "read_blocks", "unblock_address", "unblock_node"]
+__all__ = ["Block", "Blocks", "block_address", "block_node", "read_blocks", "unblock_address", "unblock_node"]
 
 _n, _d = tables.node_blocks, tables.address_blocks
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why nothing starts on a node, and whether what runs there must go."""
+
+    why: str
+    evict: bool = True
+
+
 @dataclass(frozen=True)
 class Blocks:
-    """Why each blocked node (by cluster and name) and each blocked address is blocked."""
+    """What is said of each blocked node (by cluster and name) and of each blocked address."""
 
-    nodes: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    addresses: Mapping[str, str] = field(default_factory=dict)
+    nodes: Mapping[tuple[str, str], Block] = field(default_factory=dict)
+    addresses: Mapping[str, Block] = field(default_factory=dict)
 
-    def of(self, cluster: str, name: str, address: str) -> str | None:
-        """Why a node is blocked, if it is."""
-        return self.nodes.get((cluster, name)) or self.addresses.get(address)
+    def of(self, cluster: str, name: str, address: str) -> Block | None:
+        """What is said of a node, if it is blocked; a block that evicts says more than one that does not."""
+        found = [self.nodes.get((cluster, name)), self.addresses.get(address)]
+        return max((block for block in found if block), key=lambda block: block.evict, default=None)
 
 
 async def read_blocks(connection: AsyncConnection) -> Blocks:
     """All blocks."""
-    nodes = {(row.cluster, row.name): row.why for row in await connection.execute(select(_n))}
-    addresses = {row.address: row.why for row in await connection.execute(select(_d))}
+    nodes = {
+        (row.cluster, row.name): Block(row.why, row.evict) for row in await connection.execute(select(_n))
+    }
+    addresses = {row.address: Block(row.why) for row in await connection.execute(select(_d))}
     return Blocks(nodes, addresses)
 
 
-async def block_node(t: Transaction, cluster: str, name: str, *, why: str, actor: str) -> None:
-    """Block a node; a later reason replaces an earlier one."""
+async def block_node(
+    t: Transaction, cluster: str, name: str, *, why: str, actor: str, evict: bool = True
+) -> None:
+    """Block or drain a node; what is said later replaces what was said before."""
     await t.execute(delete(_n).where(_n.c.cluster == cluster, _n.c.name == name))
-    await t.execute(insert(_n).values(cluster=cluster, name=name, why=why, actor=actor, time=t.now))
-    t.record(EventKind.NODE_BLOCKED, f"{cluster}/{name}", actor=actor, data={"why": why})
+    values = {"cluster": cluster, "name": name, "why": why, "actor": actor, "time": t.now, "evict": evict}
+    await t.execute(insert(_n).values(values))
+    kind = EventKind.NODE_BLOCKED if evict else EventKind.NODE_DRAINED
+    t.record(kind, f"{cluster}/{name}", actor=actor, data={"why": why})
 
 
 async def unblock_node(t: Transaction, cluster: str, name: str, *, actor: str) -> None:

@@ -25,9 +25,12 @@ _e, _j = tables.events, tables.jobs
 # What happens to machines and to the service concerns everybody.
 _PUBLIC = [
     EventKind.NODE_BLOCKED.value,
+    EventKind.NODE_DRAINED.value,
     EventKind.NODE_UNBLOCKED.value,
     EventKind.ADDRESS_BLOCKED.value,
     EventKind.ADDRESS_UNBLOCKED.value,
+    EventKind.CLUSTER_HELD.value,
+    EventKind.CLUSTER_RELEASED.value,
     EventKind.SERVICE_STARTED.value,
 ]
 

@@ -41,6 +41,7 @@ __all__ = [
     "ended_before",
     "existing",
     "find",
+    "group_used",
     "insert_jobs",
     "page",
     "states_among",
@@ -270,6 +271,13 @@ async def page(
         merged = union(*(select(source.subquery()) for source in sources)).subquery()
         statement = select(merged).order_by(merged.c.submitted.desc(), merged.c.id.desc()).limit(limit)
     return list((await connection.execute(statement)).mappings())
+
+
+async def group_used(connection: AsyncConnection, group: str) -> bool:
+    """Whether there are jobs of a group or of one below it."""
+    below = _j.c.group_path.startswith(f"{group}/", autoescape=True)
+    statement = select(_j.c.id).where(or_(_j.c.group_path == group, below)).limit(1)
+    return (await connection.execute(statement)).first() is not None
 
 
 async def visible_among(connection: AsyncConnection, viewer: Viewer, ids: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "blobs",
     "dependencies",
     "events",
+    "holds",
     "jobs",
     "metadata",
     "node_blocks",
@@ -185,6 +187,17 @@ node_blocks = Table(
     "node_blocks",
     metadata,
     Column("cluster", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("evict", Boolean, nullable=False, server_default=true()),  # False: what runs there goes on
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("kind", Text, primary_key=True),  # "group" or "cluster"
     Column("name", Text, primary_key=True),
     Column("why", Text, nullable=False),
     Column("actor", Text, nullable=False),

@@ -218,10 +218,10 @@ async def test_a_running_jobs_priority_changes_for_the_queue_and_its_next_attemp
     [running] = any_rig.control._board.running.values()
     row = await any_rig.row(job)
     assert (running.priority, row["priority"], json.loads(row["spec"])["priority"]) == (100, "high", "high")
-    await any_rig.control.block_node("local", "n1", "repair", "root")
+    await any_rig.control.maintenance.block_node("local", "n1", "repair", "root")
     await any_rig.say(f"{job}-a1", "exited", signal=15, stopped="preempted")
     assert any_rig.control._board.jobs[job].workload.priority == 100
-    await any_rig.control.unblock_node("local", "n1", "root")
+    await any_rig.control.maintenance.unblock_node("local", "n1", "root")
     await eventually(lambda: any(attempt.id == f"{job}-a2" for attempt in any_rig.engine.applied))
     await any_rig.control.cancel(job, "ada")
     await any_rig.say(f"{job}-a2", "exited", signal=15, stopped="cancelled")

@@ -132,10 +132,10 @@ class World:
             elif what < 0.85:
                 await control.resume(job, "ada")
             elif what < 0.92:
-                await control.block_node("local", self.rng.choice(["n1", "n2"]), "dust", "root")
+                await control.maintenance.block_node("local", self.rng.choice(["n1", "n2"]), "dust", "root")
             else:
                 for name in ("n1", "n2"):
-                    await control.unblock_node("local", name, "root")
+                    await control.maintenance.unblock_node("local", name, "root")
         except Refused:
             pass
 
@@ -158,7 +158,7 @@ async def test_every_job_ends_once_and_runs_only_as_often_as_it_may(tmp_path, se
                 await world.misfortune(jobs)
             _nothing_is_used_twice(running)
         for name in ("n1", "n2"):
-            await running.control.unblock_node("local", name, "root")
+            await running.control.maintenance.unblock_node("local", name, "root")
         for _ in range(4000):
             records = [await running.job(job) for job in jobs]
             if all(record.state in JOB_FINAL for record in records):

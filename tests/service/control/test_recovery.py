@@ -151,31 +151,36 @@ async def test_the_success_of_a_deciding_role_ends_the_job(one, roles):
     assert (await one.job(job)).state == "succeeded"
 
 
+async def nothing():
+    """Nothing happens."""
+
+
 async def test_a_job_on_a_blocked_node_goes_back_in_line_and_elsewhere(two):
     job, attempt = await started(two)
     [(_, [row])] = await two.attempts(job)
     place = (await two.job(job)).place
     await two.say(attempt, "running")
-    node = await two.control.block_node("local", row.node, "the fan is loud", "root")
+    node = await two.control.maintenance.block_node("local", row.node, "the fan is loud", "root")
     assert node.blocked == "the fan is loud"
-    assert (await two.wants(attempt)).stop.reason == "preempted"
-    await two.say(attempt, "exited", exit_code=0, stopped="preempted")
+    assert (await two.wants(attempt)).stop.reason == "evicted"
+    await two.say(attempt, "exited", exit_code=0, stopped="evicted")
     await eventually(lambda: any(a.id == f"{job}-a2" for a in two.engine.applied))
     [(first, _), (_, [again])] = await two.attempts(job)
     assert (first.outcome, (await two.job(job)).place, (await two.job(job)).restarts) == ("evicted", place, 0)
     assert again.node != row.node
+    assert first.cause.message == f"local/{row.node} was blocked while it ran there: the fan is loud"
     assert "job.requeued" in two.kinds(job)
     with pytest.raises(Refused, match="no node"):
-        await two.control.block_node("local", "n9", "x", "root")
+        await two.control.maintenance.block_node("local", "n9", "x", "root")
 
 
 async def test_blocking_every_address_leaves_a_reason_and_unblocking_lets_it_start(two):
     for address in ("10.0.0.1", "10.0.0.2"):
-        await two.control.block_address(address, "moving", "root")
+        await two.control.maintenance.block_address(address, "moving", "root")
     job = await two.submit()
     reason = await eventually(lambda: (r := two.control.reason(job)) and r.code == "NodeLost" and r)
     assert "blocked: moving" in reason.message
-    await two.control.unblock_address("10.0.0.2", "root")
+    await two.control.maintenance.unblock_address("10.0.0.2", "root")
     await two.until(job, "starting")
     assert "address.unblocked" in [event.kind for event in two.events]
 
@@ -184,10 +189,34 @@ async def test_an_evicted_job_that_may_never_run_again_fails_with_a_cause(two):
     job, attempt = await started(two, recovery={"max_restarts": 0})
     [(_, [row])] = await two.attempts(job)
     await two.say(attempt, "running")
-    await two.control.block_node("local", row.node, "fire", "root")
-    await two.say(attempt, "exited", signal=15, stopped="preempted")
+    await two.control.maintenance.block_node("local", row.node, "fire", "root")
+    await two.say(attempt, "exited", signal=15, stopped="evicted")
     record = await two.job(job)
-    assert (record.state, record.cause.code) == ("failed", "NodeLost")
+    assert (record.state, record.cause.code) == ("failed", "Evicted")
+    assert record.cause.message.endswith("fire; max_restarts: 0 forbids to run it again.")
+
+
+async def test_on_a_drained_node_what_runs_goes_on_and_nothing_new_starts(two):
+    job, attempt = await started(two)
+    [(_, [row])] = await two.attempts(job)
+    node = await two.control.maintenance.block_node("local", row.node, "new disks", "root", evict=False)
+    assert (node.blocked, node.draining) == ("new disks", True)
+    assert (await two.wants(attempt)).stop is None
+    other = "n2" if row.node == "n1" else "n1"
+    more = [(await started(two))[0] for _ in range(2)]
+    assert {(await two.attempts(one))[0][1][0].node for one in more} == {other}
+    assert "node.drained" in [event.kind for event in two.events]
+    await two.control.maintenance.block_node("local", row.node, "fire", "root")
+    assert (await two.wants(attempt)).stop.reason == "evicted"
+
+
+async def test_an_eviction_that_a_kill_interrupted_goes_on_with_the_next_service(two):
+    job, attempt = await started(two)
+    [(_, [row])] = await two.attempts(job)
+    two.control.maintenance._follow = nothing  # killed between the block and what follows from it
+    await two.control.maintenance.block_node("local", row.node, "dust", "root")
+    await two.restart()
+    assert (await two.wants(attempt)).stop.reason == "evicted"
 
 
 async def test_a_gang_whose_node_is_gone_goes_back_to_the_queue(two):

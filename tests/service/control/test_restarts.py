@@ -86,7 +86,7 @@ async def test_a_dead_keeper_is_started_again_and_one_that_never_lives_fails_the
 
 
 async def test_blocks_hold_after_a_restart(one):
-    await one.control.block_node("local", "n1", "dust", "root")
+    await one.control.maintenance.block_node("local", "n1", "dust", "root")
     await one.restart()
     assert [node.blocked for node in one.control.nodes()] == ["dust"]
 

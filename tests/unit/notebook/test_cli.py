@@ -131,6 +131,22 @@ def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
     assert run("jobs").out == "none\n"
 
 
+def test_groups_and_clusters_are_held_and_released(run, service):
+    assert (
+        run("quota", "hold", "research/vision", "--why", "audit").out == "held group research/vision: audit\n"
+    )
+    assert run("quota", "hold", "local").out == "held cluster local: maintenance\n"
+    assert service.held == {("groups", "research/vision"): "audit", ("clusters", "local"): "maintenance"}
+    assert run("quota", "release", "research/vision").code == 0
+    assert run("quota", "release", "--cluster", "local").out == "released cluster local\n"
+    assert service.held == {}
+    assert run("quota", "release", "research/audio").code == 4
+
+
+def test_a_node_is_drained(run):
+    assert "draining: new disks" in run("nodes", "drain", "node-1", "--why", "new disks").out
+
+
 def test_a_node_is_blocked_and_unblocked(run):
     assert "blocked: its fan died" in run("nodes", "block", "node-1", "--why", "its fan died").out
     assert "ready" in run("nodes", "unblock", "local/node-1").out
