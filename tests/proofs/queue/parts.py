@@ -9,15 +9,16 @@ from functools import partial
 
 from footplate_hub.queue.schedule import schedule
 
-from . import lives, small
+from . import fixes, lives, small
 from .ledger import Chunk
 from .verdict import judge
 from .worlds import NOW, random_world
 
-__all__ = ["PARTS", "Part", "random_worlds", "stories"]
+__all__ = ["PARTS", "Part", "offered", "random_worlds", "stories"]
 
 WORLDS, WORLDS_A_CHUNK = 10_000, 250
 STORIES, STORIES_A_CHUNK = 2_000, 25
+ASKED, ASKED_A_CHUNK = 4_000, 200
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ def stories(first: int, count: int) -> Chunk:
     return chunk
 
 
+def offered(first: int, count: int) -> Chunk:
+    """Fixes for a few who wait in each of the random worlds with these seeds."""
+    chunk = Chunk()
+    for seed in range(first, first + count):
+        chunk.add(fixes.prove(seed))
+    return chunk
+
+
 def _seeds(prove: Callable[[int, int], Chunk], total: int, size: int) -> dict[str, Callable[[], Chunk]]:
     return {
         f"seeds {first} to {first + size - 1}": partial(prove, first, size) for first in range(0, total, size)
@@ -71,5 +80,6 @@ def _small(workloads: int) -> Part:
 PARTS = [
     Part("random", f"{WORLDS:,} random worlds", _seeds(random_worlds, WORLDS, WORLDS_A_CHUNK)),
     Part("stories", f"{STORIES:,} random stories", _seeds(stories, STORIES, STORIES_A_CHUNK)),
+    Part("fixes", f"fixes in {ASKED:,} random worlds", _seeds(offered, ASKED, ASKED_A_CHUNK)),
     *(_small(workloads) for workloads in range(1, 6)),
 ]

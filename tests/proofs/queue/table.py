@@ -52,6 +52,13 @@ def _lines(parts: Sequence[Part], ledgers: Mapping[str, Ledger]) -> Iterator[str
     for part in parts:
         yield _row(part, len(ledgers[part.name].done), totals[part.name])
     yield ""
+    fixes = totals["fixes"].counts
+    share = f" ({100 * fixes['kept'] / fixes['fixes']:.2f} %)" if fixes["fixes"] else ""
+    yield (
+        f"{fixes['asked']:,} workloads that waited were offered {fixes['fixes']:,} fixes; "
+        f"applied, {fixes['kept']:,}{share} started the workload as they said."
+    )
+    yield ""
     yield from _findings(parts, totals)
 
 
@@ -72,7 +79,11 @@ def _row(part: Part, done: int, total: Chunk) -> str:
 
 
 def _findings(parts: Sequence[Part], totals: Mapping[str, Chunk]) -> Iterator[str]:
-    for title, start in (("Violations", "violated"), ("Disagreements with the oracle", "told")):
+    for title, start in (
+        ("Violations", "violated"),
+        ("Disagreements with the oracle", "told"),
+        ("Fixes that were not kept", "not kept"),
+    ):
         found = [
             f"- {part.what}: {kind} ({count:,}), for example {totals[part.name].examples[kind][0]}"
             for part in parts

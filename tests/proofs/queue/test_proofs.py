@@ -17,6 +17,7 @@ from proofs.queue.ledger import Chunk
 from proofs.queue.worlds import NOW, random_world, shuffled
 
 AGREEMENT = 0.99
+FIXES_KEPT = 0.95
 EXAMPLES = 5000 if os.environ.get("FOOTPLATE_PROVE") else 100
 
 
@@ -46,6 +47,13 @@ def test_no_world_that_hypothesis_finds_breaks_a_promise(chance):
     world = random_world(chance)
 
     assert violations(world, NOW, schedule(world, NOW)) == []
+
+
+def test_fixes_start_the_workload_when_they_are_applied():
+    chunk = parts.offered(0, 100)
+
+    assert violated(chunk) == {}
+    assert chunk.counts["kept"] >= FIXES_KEPT * chunk.counts["fixes"], chunk.examples
 
 
 def test_stories_end_without_anyone_starved_or_stopped_in_turns():
