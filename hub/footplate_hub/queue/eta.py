@@ -188,7 +188,7 @@ class Forecast:
         lines = [blocked.workloads for blocked in self._plan.blocked if blocked.reason.code in _PLAYED]
         return heapq.merge(*lines, key=self._turn)
 
-    def _turn(self, workload: Workload) -> tuple[Key, tuple[int, float, str]]:
+    def _turn(self, workload: Workload) -> tuple[Key, tuple[int, int, float, str]]:
         key = (workload.group, workload.shape.clusters)
         if key not in self._keys:
             clusters = workload.shape.clusters or tuple(self._snapshot.clusters)

@@ -1,0 +1,1 @@
+"""The queue alone: passes over large worlds."""
