@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from footplate_spec import (
+    EtaAccuracy,
     Event,
     FollowItem,
     Hold,
@@ -196,6 +197,10 @@ class Client:
     def quota(self) -> list[QuotaUse]:
         """What one's groups may use, use and wait for."""
         return TypeAdapter(list[QuotaUse]).validate_json(self.transport.call("GET", "quota").content)
+
+    def etas(self) -> EtaAccuracy:
+        """What came true of the start times that were foretold."""
+        return _read(EtaAccuracy, self.transport.call("GET", "etas").content)
 
     def nodes(self) -> list[Node]:
         """Machines, what they have and what is in use."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from footplate_spec import JOB_FINAL, JobState, JobSummary, Node, QuotaUse, Why
+from footplate_spec import JOB_FINAL, EtaAccuracy, JobState, JobSummary, Node, QuotaUse, Why
 from footplate_spec.units import format_bytes, format_cpu, format_seconds
 
 __all__ = [
+    "accuracy_sentence",
     "amount",
     "duration",
     "job_rows",
@@ -26,6 +27,18 @@ def size(count: int) -> str:
     """Bytes as people write them: ``12.4 KiB``."""
     text = format_bytes(count)
     return f"{text[:-2]} {text[-2:]}B" if text.endswith("i") else f"{text} B"
+
+
+def accuracy_sentence(eta: EtaAccuracy) -> str:
+    """How true the foretold start times were."""
+    if not eta.settled or eta.median_error is None or eta.median_width is None:
+        return f"No foretold start has come true yet; {eta.open} jobs wait with a range."
+    off, width = format_seconds(eta.median_error), format_seconds(eta.median_width)
+    return (
+        f"{eta.inside / eta.settled:.0%} of {eta.settled} starts were inside their range, {eta.early} before "
+        f"it, {eta.late} after it; half were within {off} of its middle, half of the ranges were at most "
+        f"{width} wide; {eta.open} still wait."
+    )
 
 
 def state_word(job: JobSummary) -> str:

@@ -9,7 +9,21 @@ from fastapi import FastAPI
 
 from footplate_spec import EventKind, __version__
 
-from .api import agents, blobs, errors, events, following, groups, holds, jobs, login, logs, nodes, secrets
+from .api import (
+    agents,
+    blobs,
+    errors,
+    etas,
+    events,
+    following,
+    groups,
+    holds,
+    jobs,
+    login,
+    logs,
+    nodes,
+    secrets,
+)
 from .api.bodies import BodyLimit
 from .api.versions import VersionGate
 from .blobs import Blobs
@@ -59,7 +73,7 @@ def described(settings: Settings) -> FastAPI:
         responses={"4XX": {"model": errors.Problem}, 422: {"model": errors.Problem}},
     )
     prefix = settings.prefix.rstrip("/")
-    for room in (login, jobs, following, logs, events, blobs, groups, holds, nodes, secrets, agents):
+    for room in (login, jobs, following, logs, events, blobs, groups, holds, nodes, etas, secrets, agents):
         app.include_router(room.router, prefix=prefix)
     errors.install(app)
     streamed = (f"{prefix}/blobs/", f"{prefix}/agent/blobs/")

@@ -2,6 +2,7 @@
 
 from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
+from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
 from .group import Amounts, Group, PersonLimits, Quota, QuotaUse, Usage
 from .hold import Hold
@@ -54,6 +55,8 @@ __all__ = [
     "CauseCode",
     "Command",
     "Desired",
+    "Eta",
+    "EtaAccuracy",
     "Event",
     "EventKind",
     "Exclude",

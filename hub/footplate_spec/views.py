@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .base import Answer
+from .eta import Eta
 from .job import JobSpec, Payload
 from .reasons import Cause, Reason
 from .states import JobState, ReplicaState
@@ -117,6 +118,8 @@ class Why(Answer):
         Place in line, from 1, while it waits.
     ahead
         The jobs ahead of it that the asker may see; ``ahead_hidden`` counts the others.
+    eta
+        When it will start, while it waits.
     """
 
     job: str
@@ -127,6 +130,7 @@ class Why(Answer):
     position: int | None = None
     ahead: list[str] = Field(default_factory=list)
     ahead_hidden: int = 0
+    eta: Eta | None = None
 
 
 class JobResult(Answer):

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,13 +24,25 @@ from sqlalchemy import insert, select, update
 
 from footplate_hub.app import create_app
 from footplate_hub.control import Control, Refused, ReplicaContext
+from footplate_hub.control.foresight import Foresight
 from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
 from footplate_hub.rooms import Rooms
 from footplate_hub.settings import Settings
 from footplate_hub.store import Database, Transaction, tables
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
-from footplate_spec import Desired, Hold, JobSpec, Node, QuotaUse, Reason, ReasonCode, Report
+from footplate_spec import (
+    Desired,
+    Eta,
+    EtaAccuracy,
+    Hold,
+    JobSpec,
+    Node,
+    QuotaUse,
+    Reason,
+    ReasonCode,
+    Report,
+)
 
 __all__ = [
     "ADA",
@@ -112,6 +125,16 @@ class FakeMaintenance(Maintenance):
         return list(self.held.values())
 
 
+class FakeForesight(Foresight):
+    """What a test says came true."""
+
+    def __init__(self) -> None:
+        self.told = EtaAccuracy()
+
+    async def accuracy(self) -> EtaAccuracy:
+        return self.told
+
+
 class FakeControl(Control):
     """The loops, moved by the test."""
 
@@ -123,6 +146,8 @@ class FakeControl(Control):
         self.reasons: dict[str, Reason] = {}
         self.reports: list[tuple[ReplicaId, Report]] = []
         self.maintenance = FakeMaintenance()
+        self.etas: dict[str, Eta] = {}
+        self.foresight = FakeForesight()
 
     async def start(self) -> None:
         """Nothing runs by itself."""
@@ -141,6 +166,12 @@ class FakeControl(Control):
             return None
         place = self.line.index(job)
         return place + 1, self.line[:place]
+
+    def eta(self, job: str) -> Eta | None:
+        return self.etas.get(job)
+
+    def counts(self) -> tuple[int, Counter[str]]:
+        return 0, Counter(reason.code.value for reason in self.reasons.values())
 
     async def _set(
         self, job: str, kind: str, allowed: Collection[str], actor: str | None, **values: Any

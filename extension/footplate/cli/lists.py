@@ -10,7 +10,7 @@ import click
 from .. import session
 from ..errors import WrongCallError
 from ..session import Table
-from ..wording import node_rows
+from ..wording import accuracy_sentence, node_rows
 from .frame import as_json, client, show, show_json
 
 __all__ = ["nodes", "quota", "secrets"]
@@ -19,12 +19,16 @@ _cluster_flag = click.option("--cluster", is_flag=True, help="It is a cluster, t
 
 
 @click.group(invoke_without_command=True)
+@click.option("--eta", is_flag=True, help="How true the foretold start times were instead.")
 @as_json
 @click.pass_context
-def quota(context: click.Context, as_json: bool) -> None:
+def quota(context: click.Context, as_json: bool, eta: bool) -> None:
     """What your groups may use, use and wait for."""
-    client()
-    if context.invoked_subcommand is None:
+    found = client()
+    if eta and context.invoked_subcommand is None:
+        accuracy = found.etas()
+        show_json(accuracy.model_dump()) if as_json else click.echo(accuracy_sentence(accuracy))
+    elif context.invoked_subcommand is None:
         show(session.quota(), as_json=as_json)
 
 

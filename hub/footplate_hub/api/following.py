@@ -80,7 +80,7 @@ class Reader:
             self.summary = summary
             items.append(FollowItem(kind="job", job=summary))
         if summary.state in {JobState.QUEUED, JobState.SUSPENDED}:
-            why = await explain(self.rooms, self.person, row)
+            why = await explain(self.rooms, self.person, row, foretell=False)
             if why != self.why:
                 self.why = why
                 items.append(FollowItem(kind="why", why=why))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from footplate_spec import JobState, JobSummary, Why
+from datetime import UTC, datetime
+
+from footplate_spec import Eta, JobState, JobSummary, Why
 from footplate_spec.units import format_seconds
 
 from ..control.specs import read_spec
@@ -16,8 +18,14 @@ __all__ = ["explain"]
 _SHOWN = 20  # jobs ahead that are named
 
 
-async def explain(rooms: Rooms, person: Person, row: jobs.JobRow) -> Why:
-    """Why a job is in the state it is in. Jobs ahead that the person may not see are only counted."""
+async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: bool = True) -> Why:
+    """Why a job is in the state it is in. Jobs ahead that the person may not see are only counted.
+
+    Parameters
+    ----------
+    foretell
+        Whether to say when it will start, which changes from second to second.
+    """
     job = row["id"]
     summary = jobs.summary(row, rooms.control.reason(job))
     spec = read_spec(row["spec"])
@@ -30,6 +38,7 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow) -> Why:
     position: int | None = None
     ahead: list[str] = []
     hidden = 0
+    eta = rooms.control.eta(job) if foretell else None
     if summary.state is JobState.QUEUED and (line := rooms.control.position(job)) is not None:
         position, before = line
         async with rooms.database.read() as connection:
@@ -39,13 +48,25 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow) -> Why:
     return Why(
         job=job,
         state=summary.state,
-        sentence=_sentence(row, summary, position),
+        sentence=_sentence(row, summary, position) + _when(eta),
         reason=summary.reason,
         cause=summary.cause,
         position=position,
         ahead=ahead,
         ahead_hidden=hidden,
+        eta=eta,
     )
+
+
+def _when(eta: Eta | None) -> str:
+    if eta is None or eta.low is None or eta.high is None:
+        return ""
+    now = datetime.now(UTC)
+    low, high = ((moment - now).total_seconds() for moment in (eta.low, eta.high))
+    # No finer than it is known.
+    step = 10 if high < 600 else 60 if high < 3600 else 300
+    low, high = low // step * step, -(-high // step) * step
+    return f" It probably starts in {format_seconds(low)} to {format_seconds(high)}, {eta.sentence}."
 
 
 def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from footplate_spec import (
     JOB_FINAL,
     Desired,
+    Eta,
     EventKind,
     JobState,
     Node,
@@ -31,6 +33,7 @@ from .board import Board, LiveJob
 from .context import Refused, ReplicaContext
 from .course import hear
 from .dispatcher import Dispatcher
+from .foresight import Foresight
 from .life import Life, Turn
 from .maintenance import Maintenance
 from .reconciler import Reconciler
@@ -76,7 +79,15 @@ class Control:
         self._recorder = Recorder(database)
         self._turns = Turns(self._board, self._recorder, self._follow)
         self._reconciler = Reconciler(self._engines, self._board, self._turns, self._recorder)
-        self._dispatcher = Dispatcher(settings, database, self._board, self._turns, self._reconciler.apply)
+        self.foresight = Foresight(database, self._board)
+        self._dispatcher = Dispatcher(
+            settings,
+            database,
+            self._board,
+            self._turns,
+            self._reconciler.apply,
+            foresight=self.foresight,
+        )
         self.maintenance = Maintenance(
             database, self._engines, self._board, self._turns, self._dispatcher.wake
         )
@@ -97,6 +108,7 @@ class Control:
         loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "dispatcher": self._dispatcher.run,
             "watchdog": self._watchdog.run,
+            "foresight": self.foresight.run,
         }
         for cluster in self._engines:
             loops[f"watch {cluster}"] = partial(self._reconciler.watch, cluster)
@@ -185,6 +197,22 @@ class Control:
             return None
         ahead = self._board.ahead(live.workload)
         return len(ahead) + 1, ahead
+
+    def eta(self, job: str) -> Eta | None:
+        """When a job that waits will start; none when it does not wait."""
+        live = self._board.jobs.get(job)
+        if live is None or live.workload is None:
+            return None
+        return self.foresight.eta(live.workload)
+
+    def counts(self) -> tuple[int, Counter[str]]:
+        """How many attempts run, and how many jobs wait, by reason."""
+        waiting = Counter(
+            (self._board.reason(live) or _PENDING).code.value
+            for live in self._board.jobs.values()
+            if live.workload is not None
+        )
+        return len(self._board.running), waiting
 
     async def cancel(self, job: str, actor: str) -> None:
         """End a job for good.

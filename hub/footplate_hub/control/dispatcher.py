@@ -26,6 +26,7 @@ from ..store.jobs import EDITABLE
 from .board import Board, LiveJob, WaitingLine
 from .course import Placed, admit
 from .dependencies import never_satisfied
+from .foresight import Foresight
 from .life import Life, Turn
 from .specs import read_spec
 from .turns import Turns
@@ -45,6 +46,8 @@ class Dispatcher:
     ----------
     begin
         Called for each job whose attempt was stored.
+    foresight
+        Told of every pass.
     """
 
     def __init__(
@@ -54,7 +57,10 @@ class Dispatcher:
         board: Board,
         turns: Turns,
         begin: Callable[[LiveJob], None],
+        *,
+        foresight: Foresight,
     ) -> None:
+        self._foresight = foresight
         self._settings = settings
         self._database = database
         self._board = board
@@ -142,7 +148,9 @@ class Dispatcher:
     async def _pass(self) -> None:
         await self._look_at_ends()
         self.disk_low = self._low_disk()
-        plan = schedule(self._board.snapshot(self.disk_low), time.time())
+        snapshot = self._board.snapshot(self.disk_low)
+        plan = schedule(snapshot, time.time())
+        self._foresight.note(snapshot, plan)
         self._note_reasons(plan)
         for start in range(0, len(plan.admit), _CHUNK):
             await self._admit(plan.admit[start : start + _CHUNK])

@@ -106,7 +106,7 @@ class Forecaster:
     def fleet(self, snapshot: Snapshot) -> Fleet:
         """The nodes; counted once as long as they are the same."""
         fleet = self._fleet
-        if fleet is None or fleet.nodes is not snapshot.nodes or fleet.clusters is not snapshot.clusters:
+        if fleet is None or fleet.nodes is not snapshot.nodes or fleet.clusters != snapshot.clusters:
             fleet = self._fleet = Fleet(snapshot.nodes, snapshot.clusters)
         return fleet
 
@@ -161,6 +161,8 @@ class Forecast:
 
     def of(self, workload: Workload) -> Eta:
         """The range of one that waits."""
+        if workload.waits is not None:
+            return _waits_for(workload.waits.code)
         number = self._number.get(workload.id)
         if number is not None:
             wait = float(self._waits[number])
@@ -171,7 +173,7 @@ class Forecast:
         if reason is None:
             return _unknown("it does not wait in this pass")
         if reason.code not in _PLAYED:
-            return _unknown(f"it waits for something that no running job ends ({reason.code})")
+            return _waits_for(reason.code)
         pace = self._pace(workload)
         return (
             _unknown("nobody ahead is known to start")
@@ -300,6 +302,10 @@ class Forecast:
         }[basis]
         wait = min(max(wait, low), high)
         return Eta(self._now + low, self._now + wait, self._now + high, basis, words)
+
+
+def _waits_for(code: str) -> Eta:
+    return _unknown(f"it waits for something that no running job ends ({code})")
 
 
 def _unknown(why: str) -> Eta:

@@ -26,6 +26,7 @@ __all__ = [
     "blob_refs",
     "blobs",
     "dependencies",
+    "etas",
     "events",
     "holds",
     "jobs",
@@ -202,6 +203,21 @@ holds = Table(
     Column("why", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("time", Double, nullable=False),
+)
+
+# ETA ranges that were given; when the job then started, once it has.
+etas = Table(
+    "etas",
+    metadata,
+    Column("id", _Sequence, primary_key=True),
+    Column("job", Text, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("given", Double, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("middle", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("started", Double),
+    Index("ix_etas_started", "started"),
 )
 
 address_blocks = Table(

@@ -121,7 +121,7 @@ def easy(cluster: _Cluster, queue: list[TraceJob], now: float) -> list[TraceJob]
         short = now + (job.time_limit or math.inf) <= shadow
         if (id(job.shape), short) in failed:
             continue
-        where = _passing(cluster, job, short, head, flavor, then)
+        where = _passing(cluster, job, short=short, head=head, flavor=flavor, then=then)
         if where is None:
             failed.add((id(job.shape), short))
             continue
@@ -147,7 +147,7 @@ def _reservation(cluster: _Cluster, head: TraceJob) -> tuple[str, float, Room]:
 
 
 def _passing(
-    cluster: _Cluster, job: TraceJob, short: bool, head: TraceJob, flavor: str, then: Room
+    cluster: _Cluster, job: TraceJob, *, short: bool, head: TraceJob, flavor: str, then: Room
 ) -> Where | None:
     for wish in cluster.wishes(job):
         where = cluster.fit(job, cluster.free, wish)

@@ -104,6 +104,8 @@ def test_every_verb_speaks_json(run, here, service):
     assert json.loads(run("logs", job, "--json").out)["text"] == "hi\n"
     assert json.loads(run("why", job, "--json").out)["job"] == job
     assert json.loads(run("quota", "--json").out)[0]["limit"] == {"gpu": 8}
+    assert "80% of 10 starts were inside their range, 1 before it, 1 after it" in run("quota", "--eta").out
+    assert json.loads(run("quota", "--eta", "--json").out)["median_error"] == 60
     assert json.loads(run("nodes", "--json").out)[0]["name"] == "node-1"
     assert json.loads(run("secrets", "--json").out) == []
     assert json.loads(run("stop", job, "--json").out)["id"] == job

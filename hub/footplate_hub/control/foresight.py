@@ -1,0 +1,186 @@
+"""ETAs in the service: given from the last pass, stored, and held against what came true.
+
+Nothing here is in the way of a pass or of an answer: what was given waits in memory for the next round of the
+loop, which stores it, looks which jobs have started or ended meanwhile, and learns from both. The store says
+the same after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from footplate_spec import Eta, EtaAccuracy
+
+from ..queue import eta as queue_eta
+from ..queue.honesty import Outcome
+from ..queue.model import Plan, Snapshot, Workload
+from ..store import Database, StoreError, etas
+from ..store.etas import Given
+from .board import Board
+
+__all__ = ["Foresight"]
+
+log = logging.getLogger(__name__)
+_ROUND = 5.0  # seconds between rounds
+_FRESH = 10.0  # seconds that a forecast is given again
+_REMEMBERED = 1000  # outcomes from which accuracy is counted
+_LEARNED = 5000  # endings that are read at once
+
+
+class Foresight:
+    """What the service foretells.
+
+    Parameters
+    ----------
+    board
+        Says the names of jobs.
+    """
+
+    def __init__(self, database: Database, board: Board) -> None:
+        self._database = database
+        self._board = board
+        self._forecaster = queue_eta.Forecaster()
+        self._last: tuple[Snapshot, Plan] | None = None
+        self._forecast: tuple[float, queue_eta.Forecast] | None = None
+        self._pending: list[Given] = []
+        self._given: set[str] = set()  # waiting jobs that have a range
+        self._outcomes: list[Given] = []
+        self._seen = 0.0
+        self._begun = False
+
+    def note(self, snapshot: Snapshot, plan: Plan) -> None:
+        """A pass was made."""
+        self._last = (snapshot, plan)
+        self._forecast = None
+
+    def eta(self, workload: Workload) -> Eta | None:
+        """Give a range, or say why none is known; None before the first pass."""
+        forecast = self._current()
+        if forecast is None:
+            return None
+        found = forecast.of(workload)
+        if found.middle is not None:
+            self._remember(workload.id, found)
+        return Eta(
+            low=_moment(found.low),
+            middle=_moment(found.middle),
+            high=_moment(found.high),
+            basis=found.basis,
+            sentence=found.sentence,
+        )
+
+    def _current(self) -> queue_eta.Forecast | None:
+        now = time.time()
+        if self._last is None:
+            return None
+        if self._forecast is None or self._forecast[0] < now - _FRESH:
+            names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
+            names |= {id_: live.spec.name for id_, live in self._board.attempts.items()}
+            self._forecast = (now, self._forecaster.forecast(*self._last, now, names))
+        return self._forecast[1]
+
+    def _remember(self, job: str, eta: queue_eta.Eta) -> None:
+        assert eta.low is not None
+        assert eta.middle is not None
+        assert eta.high is not None
+        self._given.add(job)
+        self._pending.append(Given(job, time.time(), eta.low, eta.middle, eta.high, eta.basis))
+
+    # The loop
+
+    async def run(self) -> None:
+        """Store, settle and learn, for ever."""
+        while True:
+            try:
+                await self.round()
+            except StoreError as error:
+                log.warning("ETAs were not stored and are tried again: %s", error)
+            await asyncio.sleep(_ROUND)
+
+    async def round(self) -> None:
+        """Bring the store and what is learned in step."""
+        if not self._begun:
+            async with self._database.read() as connection:
+                self._learn(await etas.settled(connection, _REMEMBERED))
+            self._begun = True
+        self._foretell()
+        pending, self._pending = self._pending, []
+        try:
+            if pending:
+                await self._database.write(lambda t: etas.save_given(t, pending))
+        except StoreError:
+            self._pending = pending + self._pending
+            raise
+        async with self._database.read() as connection:
+            started = await etas.started_since_given(connection)
+            ended = await etas.ended_since(connection, self._seen, _LEARNED)
+        if started:
+            came = {row: given.started for row, given in started.items() if given.started is not None}
+            await self._database.write(lambda t: etas.settle(t, came))
+            self._learn(list(started.values()))
+        for job in ended:
+            self._seen = max(self._seen, job.ended)
+            self._forecaster.durations.add(job.group, job.owner, job.name, job.time_limit, job.ran)
+
+    def _foretell(self) -> None:
+        """Give every job among the first in line one range, so that there is something to learn from."""
+        if self._last is None:
+            return
+        waiting = {workload.id for blocked in self._last[1].blocked for workload in blocked.workloads}
+        self._given &= waiting
+        if waiting == self._given:
+            return
+        forecast = self._current()
+        for job, found in forecast.first().items() if forecast is not None else ():
+            if found.middle is not None and job not in self._given:
+                self._remember(job, found)
+
+    def _learn(self, outcomes: Sequence[Given]) -> None:
+        for row in outcomes:
+            assert row.started is not None
+            self._forecaster.errors.add(
+                Outcome(
+                    max(row.low - row.given, 0.0),
+                    max(row.middle - row.given, 0.0),
+                    max(row.high - row.given, 0.0),
+                    row.started - row.given,
+                )
+            )
+        self._outcomes = (self._outcomes + list(outcomes))[-_REMEMBERED:]
+
+    # What people ask
+
+    async def accuracy(self) -> EtaAccuracy:
+        """How well it went so far."""
+        async with self._database.read() as connection:
+            given, still = await etas.count(connection)
+        verdicts = Counter(_verdict(row) for row in self._outcomes)
+        return EtaAccuracy(
+            given=given + len(self._pending),
+            open=still + len(self._pending),
+            settled=len(self._outcomes),
+            inside=verdicts["inside"],
+            early=verdicts["early"],
+            late=verdicts["late"],
+            median_error=_median([abs((row.started or 0.0) - row.middle) for row in self._outcomes]),
+            median_width=_median([row.high - row.low for row in self._outcomes]),
+        )
+
+
+def _verdict(row: Given) -> str:
+    started = row.started or 0.0
+    return "early" if started < row.low else "late" if started > row.high else "inside"
+
+
+def _median(values: list[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
