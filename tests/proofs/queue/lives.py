@@ -8,6 +8,7 @@ anyone who could run and never does.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from footplate_hub.queue.model import Plan, Snapshot, Workload
@@ -16,7 +17,7 @@ from .ledger import Chunk
 from .oracle import Moment, starts
 from .story import Story
 from .verdict import judge
-from .worlds import NOW, random_world
+from .worlds import NOW, crowded_world, varied_world
 
 __all__ = ["prove"]
 
@@ -42,7 +43,8 @@ class _Life:
         self._chance = chance
         self._chunk = chunk
         self._name = name
-        world = random_world(chance)
+        make = chance.choice([varied_world, crowded_world])
+        world = make(chance)
         nodes = tuple(replace(node, unusable=None) for node in world.nodes)
         groups, clusters = world.groups, world.clusters
         if not priorities:
@@ -51,7 +53,7 @@ class _Life:
         self.story = Story(nodes, groups, clusters)
         self._coming = [
             _mortal(replace(w, id=f"w{number}", priority=w.priority if priorities else 0), chance)
-            for number, w in enumerate(_many(chance))
+            for number, w in enumerate(_many(chance, make))
         ]
         self._equals = not priorities
         self._ends: dict[str, float] = {}
@@ -141,12 +143,12 @@ class _Life:
                 self._chunk.found("violated: starved", f"{self._name}: {workload.id}")
 
 
-def _many(chance: random.Random) -> list[Workload]:
+def _many(chance: random.Random, make: Callable[[random.Random], Snapshot]) -> list[Workload]:
     """Workloads that come one after the other."""
     found: list[Workload] = []
     when = NOW
     while len(found) < 14:
-        for line in random_world(chance).lines:
+        for line in make(chance).lines:
             found += line.workloads
     found = found[:14]
     timed = []

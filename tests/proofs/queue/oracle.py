@@ -18,7 +18,17 @@ from footplate_spec.reasons import ReasonCode as Code
 from .room import Way, enough_in_all, free_room, gangs, permitted, ways
 from .tree import Use, above, broken, person_broken
 
-__all__ = ["ORDER", "Moment", "dominant_cause", "held_by", "starts", "uses_of", "wherever"]
+__all__ = [
+    "ORDER",
+    "Moment",
+    "by_rank",
+    "dominant_cause",
+    "held_by",
+    "starts",
+    "uses_of",
+    "waiting_of",
+    "wherever",
+]
 
 ORDER = [
     "Misconfigured",
@@ -147,3 +157,14 @@ def _finds_room(
 def uses_of(snapshot: Snapshot, admitted: Sequence[Use] = ()) -> tuple[Use, ...]:
     """All that runs, and all that was admitted so far."""
     return (*(Use(r.group, r.owner, r.placements) for r in snapshot.running), *admitted)
+
+
+def waiting_of(snapshot: Snapshot) -> dict[str, Workload]:
+    """All who wait, by id."""
+    return {workload.id: workload for line in snapshot.lines for workload in line.workloads}
+
+
+def by_rank(snapshot: Snapshot) -> bool:
+    """Whether everybody goes first come first served."""
+    policies = [model.policy for model in (*snapshot.groups.values(), *snapshot.clusters.values())]
+    return all(policy is None or policy.order == "fifo" for policy in policies)

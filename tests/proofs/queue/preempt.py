@@ -101,11 +101,11 @@ class _Case:
         self._stopping = {r.id for r in snapshot.running if r.stopping}
         self._others = others
         self._admitted = plan.admit
-        ranks = {w.id: w.rank for line in snapshot.lines for w in line.workloads}
+        holders = {w.id: w for line in snapshot.lines for w in line.workloads}
         self._kept = [
-            Use(workload.group, workload.owner, reservation.placements)
+            Use(holder.group, holder.owner, reservation.placements)
             for reservation in plan.reserve
-            if ranks.get(reservation.workload, workload.rank) < workload.rank
+            if (holder := holders.get(reservation.workload)) is not None and holder.rank < workload.rank
         ]
         self._owed = [
             Use(other.group, other.owner, wherever(other, next(ways(snapshot, other.shape))))

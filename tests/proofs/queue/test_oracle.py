@@ -245,6 +245,19 @@ WRONG = {
             blocked=(blocked(LARGE),),
         ),
     ),
+    "the first is promised nothing": (
+        "is promised inf",
+        world([node("n0", 4)], [LARGE], runs("r", on("n0", 3), ends=NOW + 100)),
+        Plan(blocked=(blocked(LARGE),)),
+    ),
+    "the first is promised too late a time": (
+        "is promised 1200",
+        world([node("n0", 4)], [LARGE], runs("r", on("n0", 3), ends=NOW + 100)),
+        Plan(
+            reserve=(Reservation("large", NOW + 200, "east", (on("n0", 4),)),),
+            blocked=(blocked(LARGE),),
+        ),
+    ),
     "backfill is forgotten": (
         "could start on",
         world([node("n0", 4)], [LARGE, SMALL], runs("r", on("n0", 3), ends=NOW + 100)),

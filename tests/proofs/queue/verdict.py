@@ -9,7 +9,7 @@ from footplate_hub.queue.model import Plan, Snapshot, Workload
 
 from .check import violations
 from .ledger import Chunk
-from .oracle import Moment, dominant_cause, uses_of
+from .oracle import Moment, by_rank, dominant_cause, uses_of
 from .tree import Use
 
 __all__ = ["judge"]
@@ -43,17 +43,12 @@ def _oracle_says(snapshot: Snapshot, workload: Workload, plan: Plan) -> set[str]
     if workload.owed or workload.id in {preemption.workload for preemption in plan.preempt}:
         return {"WaitingForPreemptedWorkloads"}
     started = [Use(a.workload.group, a.workload.owner, a.placements) for a in plan.admit]
-    if _by_rank(snapshot):
+    if by_rank(snapshot):
         ahead = [a.workload.rank < workload.rank for a in plan.admit]
         moments = [[use for use, first in zip(started, ahead, strict=True) if first], started]
     else:
         moments = [started[:count] for count in range(len(started) + 1)]
     return {dominant_cause(snapshot, workload, Moment(uses_of(snapshot, uses))) for uses in moments}
-
-
-def _by_rank(snapshot: Snapshot) -> bool:
-    policies = [model.policy for model in (*snapshot.groups.values(), *snapshot.clusters.values())]
-    return all(policy is None or policy.order == "fifo" for policy in policies)
 
 
 def _kind(sentence: str) -> str:

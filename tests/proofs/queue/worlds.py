@@ -25,7 +25,7 @@ from footplate_hub.queue.model import (
 )
 from footplate_spec.reasons import Reason, ReasonCode
 
-__all__ = ["NOW", "random_world", "shuffled"]
+__all__ = ["GROUPS", "NOW", "crowded_world", "random_world", "shuffled", "varied_world"]
 
 NOW = 1_000_000.0
 GROUPS = ("a", "a/x", "a/y", "b", "c")
