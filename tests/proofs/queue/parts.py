@@ -17,7 +17,7 @@ from .worlds import NOW, random_world
 __all__ = ["PARTS", "Part", "offered", "random_worlds", "stories"]
 
 WORLDS, WORLDS_A_CHUNK = 10_000, 250
-STORIES, STORIES_A_CHUNK = 2_000, 25
+STORIES, STORIES_A_CHUNK = 1_000, 20
 ASKED, ASKED_A_CHUNK = 4_000, 200
 
 

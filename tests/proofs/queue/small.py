@@ -3,13 +3,14 @@
 A world is a multiset of nodes and a sequence of workloads of which the first few come first, are scheduled
 and run; then the others come. Equal worlds are made once: nodes have no names that matter, the two groups
 are alike (the first workload is in ``a``), and within those that come together only the order of rank
-counts, so their priorities never rise.
+counts, so their priorities never rise. A world with a workload that fits nowhere, or a node that is of use to
+nobody, is a smaller world and left out (with one workload, none is).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from footplate_hub.queue.model import Amount, GroupModel, Limit, NodeModel, Quota, RoleShape, Shape, Workload
@@ -18,7 +19,7 @@ from .ledger import Chunk
 from .story import Story
 from .verdict import judge
 
-__all__ = ["Family", "families", "live", "prove", "sequences"]
+__all__ = ["Family", "begin", "families", "live", "prove", "sequences"]
 
 GPUS = (1, 2, 4, 8)
 SINGLE = tuple((1, gpu) for gpu in GPUS)
@@ -57,21 +58,32 @@ def families(workloads: int) -> Iterator[Family]:
 def prove(family: Family) -> Chunk:
     """Judge every pass of every world of a family."""
     chunk = Chunk()
+    begun: dict[tuple[Workload, ...], Story] = {}
     for number, workloads in enumerate(sequences(family)):
-        live(chunk, family, number, workloads)
+        first = tuple(workloads[: family.first])
+        if first not in begun:
+            begun[first] = begin(chunk, family, first)
+        live(chunk, f"{family.name} #{number}", begun[first].copy(), workloads[family.first :])
     return chunk
 
 
-def live(chunk: Chunk, family: Family, number: int, workloads: list[Workload]) -> None:
-    """Judge the two passes of one world, and a third when those told to stop are gone."""
-    chunk.counts["worlds"] += 1
+def begin(chunk: Chunk, family: Family, first: Sequence[Workload]) -> Story:
+    """Judge the pass over those who come first; what it starts runs."""
     story = Story(_nodes(family), _groups(family))
-    name = f"{family.name} #{number}"
-    for batch in (workloads[: family.first], workloads[family.first :]):
-        if batch:
-            story.submit(batch)
-            snapshot, plan = story.step()
-            judge(chunk, name, snapshot, story.now, plan)
+    story.submit(first)
+    snapshot, plan = story.step()
+    judge(chunk, f"{family.name}, {[(w.shape.total.gpu, w.group) for w in first]}", snapshot, story.now, plan)
+    return story
+
+
+def live(chunk: Chunk, name: str, story: Story, later: Sequence[Workload]) -> None:
+    """Judge the pass over the others, and one more when those told to stop are gone."""
+    chunk.counts["worlds"] += 1
+    if not later:
+        return
+    story.submit(later)
+    snapshot, plan = story.step()
+    judge(chunk, name, snapshot, story.now, plan)
     leaving = [attempt.id for attempt in story.running.values() if attempt.stopping]
     if leaving:
         for victim in leaving:
@@ -102,6 +114,8 @@ def sequences(family: Family) -> Iterator[list[Workload]]:
     shapes = GANGS if family.gangs else SINGLE
     later = family.workloads - family.first
     for asked in itertools.product(shapes, repeat=family.workloads):
+        if not _irreducible(family.nodes, asked):
+            continue
         for groups in itertools.product("ab", repeat=family.workloads - 1):
             for high, higher in itertools.product(range(family.first + 1), range(later + 1)):
                 priorities = [1] * high + [0] * (family.first - high)
@@ -112,6 +126,12 @@ def sequences(family: Family) -> Iterator[list[Workload]]:
                         zip(asked, ("a", *groups), priorities, strict=True)
                     )
                 ]
+
+
+def _irreducible(nodes: Sequence[int], asked: Sequence[tuple[int, int]]) -> bool:
+    """Every workload could start on empty nodes, and every node is of use to one."""
+    fit = all(sum(node // gpus for node in nodes) >= replicas for replicas, gpus in asked)
+    return len(asked) == 1 or (fit and min(nodes) >= min(gpus for _, gpus in asked))
 
 
 def _workload(number: int, replicas: int, gpus: int, group: str, priority: int) -> Workload:

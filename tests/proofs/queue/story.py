@@ -39,6 +39,14 @@ class Story:
         self.running: dict[str, Running] = {}
         self.known: dict[str, Workload] = {}
 
+    def copy(self) -> Story:
+        """Another that goes its own way from here."""
+        other = Story(self.nodes, self.groups, self.clusters)
+        other.now = self.now
+        other.waiting, other.running = dict(self.waiting), dict(self.running)
+        other.known = dict(self.known)
+        return other
+
     def submit(self, workloads: Iterable[Workload]) -> None:
         """They wait from now on."""
         for workload in workloads:
