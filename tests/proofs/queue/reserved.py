@@ -135,5 +135,5 @@ def delays(
     if any(True for _ in taken_from(snapshot, reservation, [*busy, mine])):
         return True
     kept = Use(holder.group, holder.owner, reservation.placements)
-    uses = [use for _, use in busy]
-    return bool(broken(snapshot, [*uses, mine[1]], kept)) or person_broken(snapshot, [*uses, mine[1]], kept)
+    uses = [*(use for end, use in busy if end > reservation.start), mine[1]]
+    return bool(broken(snapshot, uses, kept)) or person_broken(snapshot, uses, kept)
