@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     JOB_EXPLAINED = "job.explained"  # the reason for waiting changed
     JOB_ADMITTED = "job.admitted"
     JOB_STARTED = "job.started"  # the user's process runs in every replica
+    JOB_PREEMPTED = "job.preempted"  # told to make room; it goes back to its old place in line
     JOB_REQUEUED = "job.requeued"
     JOB_STOPPING = "job.stopping"
     JOB_SUSPENDED = "job.suspended"

@@ -18,6 +18,14 @@ __all__ = ["explain"]
 _SHOWN = 20  # jobs ahead that are named
 
 
+_TOLD = "its processes were told to write a checkpoint and end."
+_STOPPING = {
+    "preempted": " to make room for others, and goes back to its old place in line",
+    "evicted": " because its node was blocked, and goes back to its old place in line",
+    "suspended": " until it is resumed",
+}
+
+
 async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: bool = True) -> Why:
     """Why a job is in the state it is in. Jobs ahead that the person may not see are only counted.
 
@@ -71,7 +79,7 @@ def _when(eta: Eta | None) -> str:
 
 def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:
     if summary.stopping:
-        return "It is being stopped: its processes were told to write a checkpoint and end."
+        return f"It is being stopped{_STOPPING.get(row['stopping'], '')}: {_TOLD}"
     if summary.reason is not None:
         place = f"Number {position} in line. " if position is not None else ""
         return place + summary.reason.message

@@ -17,7 +17,6 @@ from ..queue.model import (
     Amount,
     ClusterModel,
     GroupModel,
-    Line,
     NodeModel,
     Placement,
     RoleShape,
@@ -32,9 +31,10 @@ from ..store.blocks import Blocks
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
 from .groups import group_model
 from .life import Key, Life
+from .lines import WaitingLine
 from .ranks import Meeting
 
-__all__ = ["Board", "LiveJob", "WaitingLine"]
+__all__ = ["Board", "LiveJob"]
 
 
 @dataclass(eq=False)
@@ -67,40 +67,6 @@ class LiveJob:
         """Let agents that wait look again."""
         self.changed.set()
         self.changed = asyncio.Event()
-
-
-class WaitingLine:
-    """Workloads of one group and shape in order, and why they wait."""
-
-    def __init__(self, group: str, shape: Shape) -> None:
-        self.group = group
-        self.shape = shape
-        self.workloads: list[Workload] = []
-        self.reason: Reason | None = None
-        self.unexplained: set[str] = set()  # jobs whose stored reason has another code
-        self.explained_at = 0.0
-        self._frozen: Line | None = None
-
-    def add(self, workload: Workload) -> None:
-        """Insert in order."""
-        bisect.insort(self.workloads, workload, key=lambda w: w.rank)
-        self.unexplained.add(workload.id)
-        self._frozen = None
-
-    def remove(self, workload: Workload) -> None:
-        """Take out."""
-        place = bisect.bisect_left(self.workloads, workload.rank, key=lambda w: w.rank)
-        del self.workloads[place]
-        self.unexplained.discard(workload.id)
-        self._frozen = None
-
-    @property
-    def frozen(self) -> Line:
-        """As a pass sees it."""
-        if self._frozen is None:
-            free = tuple(workload for workload in self.workloads if workload.waits is None)
-            self._frozen = Line(self.group, self.shape, free)
-        return self._frozen
 
 
 class Board:
@@ -239,7 +205,10 @@ class Board:
         if attempt.ended is not None:
             self.running.pop(attempt.id, None)
             self._gpus.pop(attempt.id, None)
-        elif attempt.id not in self.running:
+        elif attempt.id in self.running:
+            if self.running[attempt.id].stopping != _stopping(job.stopping):
+                self.running[attempt.id] = replace(self.running[attempt.id], stopping=_stopping(job.stopping))
+        else:
             self.running[attempt.id] = self._running(live)
             by_node: dict[str, set[int]] = {}
             for row in life.replicas.values():
@@ -293,10 +262,8 @@ class Board:
 
     def reason(self, live: LiveJob) -> Reason | None:
         """Why a job in a line does not start, as of the last pass."""
-        if live.workload is not None and live.workload.waits is not None:
-            return live.workload.waits
         line = self.line_of(live)
-        return line.reason if line is not None else None
+        return line.reason_of(live.workload) if line is not None and live.workload is not None else None
 
     def waits(self, job: str) -> bool:
         """Whether a job is in a line."""
@@ -335,6 +302,7 @@ class Board:
             shape,
             job.time_limit,
             owner=job.owner,
+            owed=job.owed,
             waits=waiting_for_jobs(self.dependencies.of(job.id)),
         )
 
@@ -354,6 +322,9 @@ class Board:
             time_limit=job.time_limit,
             started=attempt.created,
             owner=job.owner,
+            stopping=_stopping(job.stopping),
+            preemptible=live.spec.recovery.max_restarts
+            > 0,  # 0: never run again, so never stopped for others
         )
 
 
@@ -384,6 +355,11 @@ def _hold_reason(hold: Hold) -> Reason:
         message=f"Nothing {what} {hold.name} starts for now: {hold.why}{end}",
         numbers={"by": hold.by, "since": hold.since.timestamp()},
     )
+
+
+def _stopping(stopping: str | None) -> bool:
+    """Whether an attempt is on its way out of its nodes; a gang that starts again stays on them."""
+    return stopping not in {None, "gang"}
 
 
 def _ends(began: float | None, time_limit: int) -> float | None:

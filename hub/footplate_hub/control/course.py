@@ -24,7 +24,7 @@ from ..store.attempts import AttemptRecord, ReplicaRecord
 from .life import Turn
 from .recovery import action, cause_of, end_state, ends_job, first_failed, may_restart
 
-__all__ = ["Placed", "Usable", "admit", "hear", "lose", "settle"]
+__all__ = ["Placed", "Usable", "admit", "hear", "lose", "make_room", "settle"]
 
 Usable = Callable[[str, str], bool]  # cluster, node
 Placed = tuple[str, int, str, str, tuple[int, ...]]  # role, index, node, flavor, gpus
@@ -48,7 +48,9 @@ def admit(turn: Turn, cluster: str, placed: Iterable[Placed], *, declared: bool)
         )
         for role, index, node, flavor, gpus in placed
     }
-    turn.move(JobState.STARTING, attempt=number, cluster=cluster, declared=declared, stopping=None)
+    turn.move(
+        JobState.STARTING, attempt=number, cluster=cluster, declared=declared, stopping=None, owed=False
+    )
     nodes = sorted({row.node for row in turn.replicas.values()})
     turn.happened(EventKind.JOB_ADMITTED, attempt=number, cluster=cluster, nodes=nodes)
 
@@ -75,6 +77,22 @@ def hear(turn: Turn, row: ReplicaRecord, report: Report) -> None:
         row = turn.set_replica(row, message=report.message)
     if report.state == "ready" and (report.address, report.port) != (row.address, row.port):
         turn.set_replica(row, address=report.address, port=report.port)
+
+
+def make_room(turn: Turn, attempt: str, *, why: str) -> bool:
+    """Stop an attempt for another job, which is not named: who sees this one may not see that one.
+
+    Returns
+    -------
+    bool
+        Whether it is stopped for that, and was not before.
+    """
+    here = turn.before.live and turn.attempt is not None and turn.attempt.id == attempt
+    if not here or turn.job.stopping not in {None, "gang"}:
+        return False
+    turn.stop("preempted")
+    turn.happened(EventKind.JOB_PREEMPTED, why=why)
+    return True
 
 
 def lose(turn: Turn, row: ReplicaRecord, cause: Cause, *, state: ReplicaState = ReplicaState.LOST) -> None:

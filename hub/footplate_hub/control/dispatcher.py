@@ -8,24 +8,24 @@ the very spec that the pass saw.
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
-from ..queue.model import Admission, Plan
+from ..queue.model import Admission, Preemption
 from ..queue.schedule import schedule
 from ..settings import Settings
-from ..store import Database, StoreError, Transaction, attempts, dependencies
+from ..store import Database, Transaction, attempts, dependencies
 from ..store.attempts import JobRecord
 from ..store.jobs import EDITABLE
-from .board import Board, LiveJob, WaitingLine
-from .course import Placed, admit
+from .board import Board, LiveJob
+from .course import Placed, admit, make_room, settle
 from .dependencies import never_satisfied
+from .explanations import Explanations
 from .foresight import Foresight
 from .life import Life, Turn
 from .specs import read_spec
@@ -33,9 +33,7 @@ from .turns import Turns
 
 __all__ = ["Dispatcher"]
 
-log = logging.getLogger(__name__)
 _CHUNK = 256
-_EXPLAIN_EVERY = 2.0  # seconds: a line whose reason swings is stored no more often
 _SUBMITTED = {EventKind.JOB_SUBMITTED.value, EventKind.JOB_EDITED.value}
 
 
@@ -69,7 +67,7 @@ class Dispatcher:
         self._due = asyncio.Event()
         self._look = False
         self._seq = 0
-        self._explaining: asyncio.Task[None] | None = None
+        self.explanations = Explanations(database, board)
         self.disk_low: Reason | None = None
 
     def wake(self, *, look: bool = False) -> None:
@@ -151,10 +149,49 @@ class Dispatcher:
         snapshot = self._board.snapshot(self.disk_low)
         plan = schedule(snapshot, time.time())
         self._foresight.note(snapshot, plan)
-        self._note_reasons(plan)
+        self.explanations.note(plan)
         for start in range(0, len(plan.admit), _CHUNK):
             await self._admit(plan.admit[start : start + _CHUNK])
-        self.explain()
+        await self._make_room(plan.preempt)
+        self.explanations.store_new()
+
+    async def _make_room(self, preemptions: Sequence[Preemption]) -> None:
+        for_whom: dict[str, list[Preemption]] = {}
+        for preemption in preemptions:
+            for_whom.setdefault(preemption.workload, []).append(preemption)
+        for job, victims in for_whom.items():
+            await self._stop_for(job, victims)
+
+    async def _stop_for(self, job: str, victims: Sequence[Preemption]) -> None:
+        """Tell those who must go to save what they did and to end, and let ``job`` go first until it starts.
+
+        One transaction: nobody is stopped for a job that others then pass, whoever dies in between.
+        """
+        lives = [self._board.jobs.get(job), *(self._board.attempts.get(one.running) for one in victims)]
+        known = [live for live in lives if live is not None and not live.lock.locked()]
+        if len(known) < len(lives):
+            return  # somebody changes one of them just now, and wakes us after
+        for live in known:
+            await live.lock.acquire()  # free, so this does not wait
+        try:
+            now = time.time()
+            whom, *others = [Turn(live.life, live.spec, now) for live in known]
+            stopped = [
+                make_room(turn, one.running, why=one.why) for turn, one in zip(others, victims, strict=True)
+            ]
+            if whom.job.state is not JobState.QUEUED or not any(stopped):
+                return
+            whom.job = replace(whom.job, owed=True)
+            for turn in others:
+                settle(turn, self._board.usable)
+            changes = [turn.change for turn in (whom, *others) if not turn.change.empty]
+            await self._database.write(lambda t: attempts.save(t, changes))
+            for live, turn in zip(known, (whom, *others), strict=True):
+                self._turns.stored(live, turn)
+            self.wake()  # what is being freed is kept from now on, and those who wait are told
+        finally:
+            for live in known:
+                live.lock.release()
 
     def _low_disk(self) -> Reason | None:
         free = shutil.disk_usage(self._settings.data).free
@@ -220,60 +257,6 @@ class Dispatcher:
             placed.append((placement.role, placement.index, placement.node, placement.flavor, numbers))
         return placed, declared
 
-    # Reasons
-
-    def _note_reasons(self, plan: Plan) -> None:
-        for blocked in plan.blocked:
-            first = blocked.workloads[0]
-            line = self._board.lines.get((first.group, first.shape))
-            if line is None or first.waits is not None:
-                continue
-            if line.reason is None or line.reason.code != blocked.reason.code:
-                line.unexplained = {workload.id for workload in line.workloads}
-            line.reason = blocked.reason
-
-    def explain(self) -> None:
-        """Store reasons whose code is new, apart from the path of admissions."""
-        if self._explaining is not None and not self._explaining.done():
-            return
-        due = time.monotonic() - _EXPLAIN_EVERY
-        lines = [line for line in self._board.lines.values() if line.unexplained and line.explained_at < due]
-        if lines:
-            self._explaining = asyncio.create_task(self._explain(lines), name="explain")
-
-    async def _explain(self, lines: list[WaitingLine]) -> None:
-        told: dict[str, Reason] = {}
-        for line in lines:
-            line.explained_at = time.monotonic()
-            for job in list(line.unexplained):
-                live = self._board.jobs.get(job)
-                reason = self._board.reason(live) if live is not None else None
-                if reason is not None:
-                    told[job] = reason
-                    line.unexplained.discard(job)
-
-        async def unit(t: Transaction) -> None:
-            waiting = {job: reason for job, reason in told.items() if self._board.waits(job)}
-            texts = {id(reason): reason.model_dump_json() for reason in waiting.values()}
-            await attempts.save_reasons(t, {job: texts[id(reason)] for job, reason in waiting.items()})
-            for job, reason in waiting.items():
-                t.record(
-                    EventKind.JOB_EXPLAINED,
-                    job,
-                    group=self._board.jobs[job].life.job.group,
-                    data={"code": reason.code.value, "message": reason.message},
-                )
-
-        try:
-            await self._database.write(unit)
-        except StoreError as error:
-            log.warning("reasons were not stored: %s", error)
-            for job in told:
-                live = self._board.jobs.get(job)
-                line_now = self._board.line_of(live) if live is not None else None
-                if line_now is not None:
-                    line_now.unexplained.add(job)
-
 
 def _edited(job: JobRecord, row: JobRecord) -> JobRecord:
     return replace(
@@ -283,4 +266,5 @@ def _edited(job: JobRecord, row: JobRecord) -> JobRecord:
         priority=row.priority,
         place=row.place,
         time_limit=row.time_limit,
+        owed=row.owed,
     )

@@ -102,6 +102,8 @@ class Turn:
         ValueError
             If that state may not follow: a mistake of this program, never of a person.
         """
+        if state is JobState.SUSPENDED:
+            values["owed"] = False  # whoever goes aside leaves the room to others
         if state != self.job.state and not may_follow(self.job.state, state):
             raise ValueError(f"{self.job.id} cannot go from {self.job.state} to {state}")
         self.job = replace(self.job, state=state, **values)

@@ -42,7 +42,7 @@ class Watchdog:
             now = time.monotonic()
             if self._dispatcher.disk_low is not None:
                 self._dispatcher.wake()
-            self._dispatcher.explain()
+            self._dispatcher.explanations.store_new()
             self._since = {attempt: self._since.get(attempt, now) for attempt in self._board.running}
             for attempt in list(self._board.running):
                 live = self._board.attempts.get(attempt)

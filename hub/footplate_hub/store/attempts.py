@@ -46,7 +46,15 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job's course. ``stopping`` is a ``Stop.reason``: why its processes are being ended."""
+    """A job's course.
+
+    Parameters
+    ----------
+    stopping
+        A ``Stop.reason``: why its processes are being ended.
+    owed
+        Others were stopped to make room for it, and it has not started since.
+    """
 
     id: str
     owner: str
@@ -62,6 +70,7 @@ class JobRecord:
     cluster: str | None = None
     attempt: int = 0
     restarts: int = 0
+    owed: bool = False
     started: float | None = None
     ended: float | None = None
     cause: Cause | None = None
@@ -140,7 +149,7 @@ def _text(document: Any) -> str | None:
     return None if document is None else document.model_dump_json()
 
 
-_JOB = ("state", "stopping", "declared", "cluster", "attempt", "restarts", "started", "ended")
+_JOB = ("state", "stopping", "declared", "cluster", "attempt", "restarts", "owed", "started", "ended")
 _ATTEMPT = ("started", "ended", "outcome")
 _REPLICA = (
     "state",
@@ -305,6 +314,7 @@ def _job(row: Any) -> JobRecord:
         cluster=row.cluster,
         attempt=row.attempt,
         restarts=row.restarts,
+        owed=row.owed,
         started=row.started,
         ended=row.ended,
         cause=Cause.model_validate_json(row.cause) if row.cause else None,

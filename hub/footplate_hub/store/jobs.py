@@ -318,6 +318,7 @@ async def edit(
         "gpu": gpus(spec),
         "time_limit": time_limit,
         "reason": PENDING,
+        "owed": False,
     }
     grows = _asks_for_more(old, spec)
     if grows:

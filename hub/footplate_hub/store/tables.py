@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     true,
 )
 
@@ -66,6 +67,7 @@ jobs = Table(
     Column("cluster", Text),
     Column("attempt", Integer, nullable=False, default=0),
     Column("restarts", Integer, nullable=False, default=0),
+    Column("owed", Boolean, nullable=False, server_default=false()),  # others were stopped for it
     Column("submitted", Double, nullable=False),
     Column("started", Double),
     Column("ended", Double),
