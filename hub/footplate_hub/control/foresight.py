@@ -12,7 +12,7 @@ import logging
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from footplate_spec import Eta, EtaAccuracy
@@ -29,6 +29,7 @@ __all__ = ["Foresight"]
 log = logging.getLogger(__name__)
 _ROUND = 5.0  # seconds between rounds
 _FRESH = 10.0  # seconds that a forecast is given again
+_SMALL = 500  # jobs waiting and running, up to which a forecast is made while somebody waits for the answer
 _REMEMBERED = 1000  # outcomes from which accuracy is counted
 _LEARNED = 5000  # endings that are read at once
 
@@ -48,6 +49,8 @@ class Foresight:
         self._forecaster = queue_eta.Forecaster()
         self._last: tuple[Snapshot, Plan] | None = None
         self._forecast: tuple[float, queue_eta.Forecast] | None = None
+        self._new = False  # whether a pass was made since the forecast
+        self._playing = False
         self._pending: list[Given] = []
         self._given: set[str] = set()  # waiting jobs that have a range
         self._outcomes: list[Given] = []
@@ -57,16 +60,18 @@ class Foresight:
     def note(self, snapshot: Snapshot, plan: Plan) -> None:
         """A pass was made."""
         self._last = (snapshot, plan)
-        self._forecast = None
+        self._new = True
 
     def eta(self, workload: Workload) -> Eta | None:
-        """Give a range, or say why none is known; None before the first pass."""
-        forecast = self._current()
-        if forecast is None:
+        """Give a range, or say why none is known; None as long as there is no forecast."""
+        if self._due() and not self._playing and self._size() <= _SMALL:
+            self._note_forecast(self._play())
+        if self._forecast is None:
             return None
+        now, forecast = self._forecast
         found = forecast.of(workload)
         if found.middle is not None:
-            self._remember(workload.id, found)
+            self._remember(workload.id, found, now)
         return Eta(
             low=_moment(found.low),
             middle=_moment(found.middle),
@@ -75,22 +80,43 @@ class Foresight:
             sentence=found.sentence,
         )
 
-    def _current(self) -> queue_eta.Forecast | None:
-        now = time.time()
-        if self._last is None:
-            return None
-        if self._forecast is None or self._forecast[0] < now - _FRESH:
-            names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
-            names |= {id_: live.spec.name for id_, live in self._board.attempts.items()}
-            self._forecast = (now, self._forecaster.forecast(*self._last, now, names))
-        return self._forecast[1]
+    def _due(self) -> bool:
+        old = self._forecast is None or self._forecast[0] < time.time() - _FRESH
+        return self._last is not None and (self._new or old)
 
-    def _remember(self, job: str, eta: queue_eta.Eta) -> None:
+    def _size(self) -> int:
+        return len(self._board.jobs)
+
+    def _play(self) -> Callable[[], tuple[float, queue_eta.Forecast]]:
+        """Everything that a forecast needs, taken now; calling it may be done in a thread."""
+        assert self._last is not None
+        snapshot, plan = self._last
+        names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
+        names |= {id_: live.spec.name for id_, live in self._board.attempts.items()}
+        now = time.time()
+        self._new = False
+        return lambda: (now, self._forecaster.forecast(snapshot, plan, now, names))
+
+    def _note_forecast(self, play: Callable[[], tuple[float, queue_eta.Forecast]]) -> None:
+        self._forecast = play()
+
+    async def _refresh(self) -> None:
+        """Look ahead anew, apart from the loop that answers people."""
+        if not self._due():
+            return
+        play = self._play()
+        self._playing = True
+        try:
+            await asyncio.to_thread(self._note_forecast, play)
+        finally:
+            self._playing = False
+
+    def _remember(self, job: str, eta: queue_eta.Eta, now: float) -> None:
         assert eta.low is not None
         assert eta.middle is not None
         assert eta.high is not None
         self._given.add(job)
-        self._pending.append(Given(job, time.time(), eta.low, eta.middle, eta.high, eta.basis))
+        self._pending.append(Given(job, now, eta.low, eta.middle, eta.high, eta.basis))
 
     # The loop
 
@@ -109,7 +135,7 @@ class Foresight:
             async with self._database.read() as connection:
                 self._learn(await etas.settled(connection, _REMEMBERED))
             self._begun = True
-        self._foretell()
+        await self._foretell()
         pending, self._pending = self._pending, []
         try:
             if pending:
@@ -128,18 +154,19 @@ class Foresight:
             self._seen = max(self._seen, job.ended)
             self._forecaster.durations.add(job.group, job.owner, job.name, job.time_limit, job.ran)
 
-    def _foretell(self) -> None:
+    async def _foretell(self) -> None:
         """Give every job among the first in line one range, so that there is something to learn from."""
         if self._last is None:
             return
         waiting = {workload.id for blocked in self._last[1].blocked for workload in blocked.workloads}
         self._given &= waiting
-        if waiting == self._given:
-            return
-        forecast = self._current()
-        for job, found in forecast.first().items() if forecast is not None else ():
-            if found.middle is not None and job not in self._given:
-                self._remember(job, found)
+        if waiting:
+            await self._refresh()
+        if self._forecast is not None:
+            now, forecast = self._forecast
+            for job, found in forecast.first().items():
+                if found.middle is not None and job not in self._given and self._board.waits(job):
+                    self._remember(job, found, now)
 
     def _learn(self, outcomes: Sequence[Given]) -> None:
         for row in outcomes:

@@ -7,10 +7,9 @@ pace that this shows. What cannot be known is said to be unknown. Nothing here i
 from __future__ import annotations
 
 import bisect
-import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from footplate_spec.reasons import ReasonCode
 
 from . import forward
-from .durations import Durations
+from .durations import Durations, Whose
 from .honesty import Errors
 from .model import Place, Plan, Running, Snapshot, Workload
 from .orders import Key, Use, order_named
@@ -143,9 +142,7 @@ class Forecast:
         self._use = Use(snapshot.groups, snapshot.running, now)
         self._keys: dict[tuple[str, tuple[str, ...]], Key] = {}
         self._reserved = {reservation.workload: reservation.start for reservation in plan.reserve}
-        self._waiting = tuple(itertools.islice(self._in_order(), FIRST + 1))
-        self._rest = len(self._waiting) > FIRST
-        self._waiting = self._waiting[:FIRST]
+        self._waiting = self._first()
         self._number = {workload.id: n for n, workload in enumerate(self._waiting)}
         self._running = self._attempts(snapshot)
         forecaster.forget(self._running)
@@ -185,18 +182,33 @@ class Forecast:
         """The ranges of the first thousand."""
         return {workload.id: self.of(workload) for workload in self._waiting}
 
-    def _in_order(self) -> Iterator[Workload]:
-        """All whom something that ends lets start, in the order in which a pass considers them."""
-        lines = [blocked.workloads for blocked in self._plan.blocked if blocked.reason.code in _PLAYED]
-        return heapq.merge(*lines, key=self._turn)
+    def _first(self) -> list[Workload]:
+        """Those whom something that ends lets start, in the order in which a pass considers them."""
+        lines = (blocked.workloads for blocked in self._plan.blocked if blocked.reason.code in _PLAYED)
+        waiting = list(itertools.chain.from_iterable(lines))
+        if len(waiting) > FIRST:  # columns sort tens of thousands faster than tuples; ids only part equals
+            keys = [self._key(workload) for workload in waiting]
+            turns = {key: turn for turn, key in enumerate(sorted(set(keys)))}
+            columns = (
+                np.array([workload.place for workload in waiting]),
+                np.array([-workload.priority for workload in waiting]),
+                np.array([not workload.owed for workload in waiting]),
+                np.array([turns[key] for key in keys]),
+            )
+            waiting = [waiting[row] for row in np.lexsort(columns)[:FIRST].tolist()]
+        return sorted(waiting, key=self._turn)
 
     def _turn(self, workload: Workload) -> tuple[Key, tuple[int, int, float, str]]:
-        key = (workload.group, workload.shape.clusters)
-        if key not in self._keys:
+        return self._key(workload), workload.rank
+
+    def _key(self, workload: Workload) -> Key:
+        whose = (workload.group, workload.shape.clusters)
+        key = self._keys.get(whose)
+        if key is None:
             clusters = workload.shape.clusters or tuple(self._snapshot.clusters)
             _, policy = domain(self._snapshot, workload.group, clusters)
-            self._keys[key] = order_named(policy.order)(workload.group, self._use)
-        return self._keys[key], workload.rank
+            key = self._keys[whose] = order_named(policy.order)(workload.group, self._use)
+        return key
 
     def _attempts(self, snapshot: Snapshot) -> list[Running]:
         """What runs once the plan is carried out."""
@@ -221,53 +233,56 @@ class Forecast:
         """The median of several futures."""
         size = len(self._waiting) + len(self._running)
         futures = max(1, min(_MOST_FUTURES, _WORK // size))
-        # Stratified, so that few futures still see short and long durations; seeded, so that a forecast of
-        # one pass is always the same.
+        # Seeded, so that a forecast of one pass is always the same.
         chance = np.random.default_rng(size)
-        ends = self._ends(chance, futures)
+        bounds = [self._bound(attempt) for attempt in self._running]
+        ends = self._ends(bounds, chance, futures)
         durations = self._durations(chance, futures)
-        busy = self._world.busy([self._bound(attempt) for attempt in self._running])
+        busy = self._world.busy(bounds)
         owner = self._world.owners
         played = [
             forward.starts(
-                self._world.pools,
-                busy,
-                [ends[f][attempt] for attempt in owner],
-                self._world.line,
-                durations[f],
+                self._world.pools, busy, ends[owner, f].tolist(), self._world.line, durations[:, f].tolist()
             )
             for f in range(futures)
         ]
-        return np.median(np.array(played), axis=0) if futures > 1 else np.array(played[0])
+        waits: NDArray[np.float64] = np.median(np.array(played), axis=0)
+        return waits
 
-    def _ends(self, chance: np.random.Generator, futures: int) -> list[list[float]]:
-        columns = []
-        for attempt in self._running:
-            bound = self._bound(attempt)
-            if attempt.stopping:
-                columns.append([min(_GRACE, bound)] * futures)
-            elif math.isinf(bound):
-                columns.append([math.inf] * futures)
-            else:
-                limit = attempt.time_limit or bound
-                history = self._forecaster.durations.of(
-                    attempt.group, attempt.owner, self._names.get(attempt.id, "")
-                )
-                elapsed = limit - bound
-                columns.append(history.remaining(elapsed, limit, _stratified(chance, futures)).tolist())
-        return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(futures)]
+    def _ends(self, bounds: list[float], chance: np.random.Generator, futures: int) -> NDArray[np.float64]:
+        """Seconds until running attempts really end: attempts × futures."""
+        bound = np.array(bounds).reshape(-1, 1)
+        limits = np.array([r.time_limit or b for r, b in zip(self._running, bounds, strict=True)])
+        finite = np.where(np.isfinite(limits), limits, 0.0)
+        whose = [(r.group, r.owner, self._names.get(r.id, "")) for r in self._running]
+        elapsed = np.maximum(finite - np.where(np.isfinite(bound[:, 0]), bound[:, 0], 0.0), 0.0)
+        drawn = self._draw(whose, elapsed, finite, chance, futures)
+        stopping = np.array([r.stopping for r in self._running], np.bool_).reshape(-1, 1)
+        by_itself = np.where(np.isfinite(bound), drawn, np.inf)
+        return np.where(stopping, np.minimum(_GRACE, bound), by_itself)
 
-    def _durations(self, chance: np.random.Generator, futures: int) -> list[list[float]]:
-        columns = []
-        for workload in self._waiting:
-            if not workload.time_limit:
-                columns.append([math.inf] * futures)
-                continue
-            history = self._forecaster.durations.of(
-                workload.group, workload.owner, self._names.get(workload.id, "")
-            )
-            columns.append(history.remaining(0.0, workload.time_limit, _stratified(chance, futures)).tolist())
-        return [list(row) for row in zip(*columns, strict=True)]
+    def _durations(self, chance: np.random.Generator, futures: int) -> NDArray[np.float64]:
+        """Seconds that those who wait will take: waiting × futures."""
+        limits = np.array([float(w.time_limit) for w in self._waiting])
+        whose = [(w.group, w.owner, self._names.get(w.id, "")) for w in self._waiting]
+        drawn = self._draw(whose, np.zeros(len(limits)), limits, chance, futures)
+        took: NDArray[np.float64] = np.where(limits[:, None] > 0, drawn, np.inf)
+        return took
+
+    def _draw(
+        self,
+        whose: list[Whose],
+        elapsed: NDArray[np.float64],
+        limits: NDArray[np.float64],
+        chance: np.random.Generator,
+        futures: int,
+    ) -> NDArray[np.float64]:
+        if not whose:
+            return np.empty((0, futures))
+        # One draw from each equal part of 0 to 1, in random order: few futures still see short and long.
+        parts = chance.permuted(np.tile(np.arange(futures), (len(whose), 1)), axis=1)
+        chances = (parts + chance.random((len(whose), futures))) / futures
+        return self._forecaster.durations.remaining(whose, elapsed, limits, chances)
 
     def _bound(self, attempt: Running) -> float:
         """Seconds until its limit ends it."""
@@ -310,8 +325,3 @@ def _waits_for(code: str) -> Eta:
 
 def _unknown(why: str) -> Eta:
     return Eta(None, None, None, "unknown", f"not known: {why}")
-
-
-def _stratified(chance: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """One draw from each of ``count`` equal parts of 0 to 1, in random order."""
-    return (chance.permutation(count) + chance.random(count)) / count

@@ -129,6 +129,8 @@ class _Forward:
             if end < math.inf
         ]
         heapq.heapify(self._events)
+        # By pool: whom the reservation is for, when it starts, and what it then leaves over.
+        self._reserved: list[tuple[int, float, tuple[int, int, int]] | None] = [None] * len(pools.places)
         self._by_limit: list[list[tuple[float, int]]] = [[] for _ in pools.places]
         for part, (limit, pool) in enumerate(zip(busy.limit, busy.pool, strict=True)):
             if limit < math.inf:
@@ -154,6 +156,9 @@ class _Forward:
     def _release(self, pool: int, part: int) -> None:
         self._free[pool] = _plus(self._free[pool], self._parts[part])
         bound = (self._bounds[part], part)
+        reserved = self._reserved[pool]
+        if reserved is not None and not bound[0] <= reserved[1] < math.inf:
+            self._reserved[pool] = None  # what ends before it by its limit was counted as ended
         parts = self._by_limit[pool]
         place = bisect.bisect_left(parts, bound)
         if place < len(parts) and parts[place] == bound:
@@ -182,7 +187,7 @@ class _Forward:
             if waits_for_room[head] and head < first:
                 if not self._backfill[pool]:
                     return
-                shadow, spare = self._reserve(pool, self._need[head], now)
+                shadow, spare = self._reserve(pool, head, now)
                 soon = now + self._line.limit <= shadow
                 fits &= soon | (
                     (self._needs[2] <= spare[2]) & (self._needs[0] <= spare[0]) & (self._needs[1] <= spare[1])
@@ -192,18 +197,24 @@ class _Forward:
                 first = int(fits.argmax())
             self._start(pool, first, now)
 
-    def _reserve(
-        self, pool: int, need: tuple[int, int, int], now: float
-    ) -> tuple[float, tuple[int, int, int]]:
+    def _reserve(self, pool: int, head: int, now: float) -> tuple[float, tuple[int, int, int]]:
         """When the first fits by time limits, and what it then leaves over."""
-        free = self._free[pool]
-        time = now
+        reserved = self._reserved[pool]
+        if reserved is not None and reserved[0] == head:
+            return reserved[1], reserved[2]
+        cpu, memory, gpu = self._free[pool]
+        need = self._need[head]
+        shadow, spare = math.inf, (0, 0, 0)
         for limit, part in self._by_limit[pool]:
-            free = _plus(free, self._parts[part])
-            time = limit
-            if free[0] >= need[0] and free[1] >= need[1] and free[2] >= need[2]:
-                return max(time, now), (free[0] - need[0], free[1] - need[1], free[2] - need[2])
-        return math.inf, (0, 0, 0)
+            row = self._parts[part]
+            cpu += row[0]
+            memory += row[1]
+            gpu += row[2]
+            if gpu >= need[2] and cpu >= need[0] and memory >= need[1]:
+                shadow, spare = max(limit, now), (cpu - need[0], memory - need[1], gpu - need[2])
+                break
+        self._reserved[pool] = (head, shadow, spare)
+        return shadow, spare
 
     def _start(self, pool: int, index: int, now: float) -> None:
         need = self._need[index]
@@ -224,6 +235,10 @@ class _Forward:
         self._limits.append(rows)
         bound = now + float(self._line.limit[index])
         self._bounds.append(bound)
+        reserved = self._reserved[pool]
+        if reserved is not None and bound > reserved[1]:
+            spare = _plus(reserved[2], (-need[0], -need[1], -need[2]))
+            self._reserved[pool] = (reserved[0], reserved[1], spare)
         if bound < math.inf:
             bisect.insort(self._by_limit[pool], (bound, part))
         end = now + self._durations[index]

@@ -125,19 +125,24 @@ class World:
         fleet = self._fleet
         free = fleet.capacity.copy()
         used = np.zeros_like(self._caps)
+        sums = [[0, 0, 0] for _ in fleet.places]
         for attempt, parts in zip(self._running, self._held, strict=True):
             for place, row in parts:
                 number = fleet.number.get(place)
                 if number is None:
                     continue
-                free[number] -= row
-                for limit in self._rows_of(attempt.group, number):
+                of_place = sums[number]
+                of_place[0] += row[0]
+                of_place[1] += row[1]
+                of_place[2] += row[2]
+                for limit in self._rows_of(attempt.group, number) if self._rows else ():
                     used[limit] += row
             # What runs on nodes that are away was never counted as there.
             for placement in attempt.placements if fleet.away else ():
                 place = (placement.cluster, placement.flavor)
                 if placement.node in fleet.away.get(place, ()):
                     free[fleet.number[place]] += _row(placement.need)
+        free -= np.array(sums, dtype=np.int64).reshape(free.shape)
         backfill = []
         for cluster, _ in fleet.places:
             policy = snapshot.clusters[cluster].policy if cluster in snapshot.clusters else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from footplate_hub.queue.durations import Durations
@@ -63,12 +64,11 @@ def test_the_history_of_the_same_owner_and_name_counts_first():
 
 
 def test_a_job_that_ran_longer_than_all_before_may_end_at_any_time_up_to_its_limit():
-    history = learned(0.5).durations.of("research")
-    import numpy as np
-
-    left = history.remaining(800, 1000, np.array([0.1, 0.9]))
-    assert left.tolist() == pytest.approx([20, 180])
-    assert history.remaining(0, 1000, np.array([0.5])).tolist() == [500]
+    whose = [("research", "", ""), ("research", "ada", ""), ("research", "", "")]
+    left = learned(0.5).durations.remaining(
+        whose, np.array([800.0, 0.0, 400.0]), np.full(3, 1000.0), np.array([[0.1, 0.9]] * 3)
+    )
+    assert left.tolist() == [pytest.approx([20, 180]), [500, 500], pytest.approx([100, 100])]
 
 
 def test_no_range_ends_after_the_reservation():
