@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from .handle import Job
     from .inside import checkpoint, output, report, resume, stopping
-    from .launch import submit, train
+    from .launch import check, submit, train
     from .session import attach, jobs, me, nodes, quota, secrets
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "WrongCallError",
     "__version__",
     "attach",
+    "check",
     "checkpoint",
     "jobs",
     "me",
@@ -63,7 +64,7 @@ _HOME = {
     "__version__": "footplate_spec",
     "Job": ".handle",
     **dict.fromkeys(("checkpoint", "output", "report", "resume", "stopping"), ".inside"),
-    **dict.fromkeys(("submit", "train"), ".launch"),
+    **dict.fromkeys(("check", "submit", "train"), ".launch"),
     **dict.fromkeys(("attach", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], ".errors"),
 }

@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from footplate_spec import MetricPoint, Why
+from footplate_spec import Fix, MetricPoint, Verdict, Why
 
 from .errors import FootplateError
 
-__all__ = ["Metrics", "Sentence"]
+__all__ = ["Checked", "Metrics", "Sentence", "told_with_fixes"]
 
 
 class Sentence(Why):
-    """A `Why` that shows its sentence."""
+    """A `Why` that shows its sentence, and what would help."""
 
     def __repr__(self) -> str:
-        return self.sentence
+        return told_with_fixes(self.sentence, self.fixes)
 
     __str__ = __repr__
+
+
+class Checked(Verdict):
+    """A `Verdict` that shows its sentence, and what would help."""
+
+    def __repr__(self) -> str:
+        return told_with_fixes(self.message, self.fixes)
+
+    __str__ = __repr__
+
+
+def told_with_fixes(sentence: str, fixes: Sequence[Fix]) -> str:
+    """A sentence, and under it a line for each change that would start the job."""
+    return "\n".join([sentence, *(f"  - {fix.sentence}" for fix in fixes)])
 
 
 class Metrics(list[MetricPoint]):

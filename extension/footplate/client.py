@@ -24,6 +24,7 @@ from footplate_spec import (
     MetricPoint,
     Node,
     QuotaUse,
+    Verdict,
     Why,
 )
 
@@ -110,6 +111,12 @@ class Client:
     def why(self, job: str) -> Why:
         """Why it waits, runs as it does, or ended as it did."""
         return self._get(Why, f"jobs/{_segment(job)}/why")
+
+    def check(self, spec: JobSpec) -> Verdict:
+        """What would become of a job; nothing is queued or stored."""
+        content = spec.model_dump_json(by_alias=True, exclude_unset=True).encode()
+        headers = {"Content-Type": "application/json"}
+        return _read(Verdict, self.transport.call("POST", "check", content=content, headers=headers).content)
 
     def result(self, job: str) -> JobResult:
         """What the last attempt left behind."""

@@ -15,6 +15,7 @@ from typing import Any
 from footplate_spec import (
     JOB_FINAL,
     Event,
+    Fix,
     JobResult,
     JobState,
     JobSummary,
@@ -28,7 +29,14 @@ from .card import card
 from .client import Client
 from .downloads import download_tree
 from .editing import changed_fields, new_limit
-from .errors import FootplateError, JobCancelledError, JobFailedError, RefusedError, RemoteError
+from .errors import (
+    FootplateError,
+    JobCancelledError,
+    JobFailedError,
+    RefusedError,
+    RemoteError,
+    WrongCallError,
+)
 from .interpreter import check_pickles_open_here
 from .values import check_trust, decode
 from .watching import Screen, TextScreen, watch
@@ -246,8 +254,26 @@ class Job:
         return self._client
 
     def why(self) -> Why:
-        """Why it waits, runs as it does, or ended as it did."""
+        """Why it waits, runs as it does, or ended as it did; while it waits, what would start it now."""
         return Sentence.model_validate(self._client.why(self.id).model_dump())
+
+    def apply(self, fix: Fix | int = 1) -> Job:
+        """Make a change that `why` offers, while it waits: a fix, or its number from 1.
+
+        Raises
+        ------
+        WrongCallError
+            If there is no such fix, or it is to wait.
+        """
+        if isinstance(fix, int):
+            fixes = self.why().fixes
+            if not 1 <= fix <= len(fixes):
+                raise WrongCallError(f"{self.id} has {len(fixes)} fixes now; why() lists them")
+            fix = fixes[fix - 1]
+        if not fix.change:
+            raise WrongCallError(f"there is nothing to change: {fix.sentence}")
+        self._seen = self._client.edit(self.id, fix.change)
+        return self
 
     def metrics(self) -> Metrics:
         """The points that it reported, in order."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from footplate_spec import JobSpec
 
 from . import session
+from .answers import Checked
 from .code import AUTO, Code, find_code
 from .errors import RefusedError, WrongCallError
 from .handle import Job
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-__all__ = ["Launch", "cell_job", "command_job", "function_job", "submit", "train"]
+__all__ = ["Launch", "cell_job", "check", "command_job", "function_job", "submit", "train"]
 
 _CODE_WORDS = ("workspace", "git", "ref", "path", "submodules", "git_secret")
 
@@ -59,6 +60,11 @@ class Launch:
         """What travels and what does not, a line each; nothing where there is nothing to say."""
         lines = [f"sending {', '.join(self.travels)}"] if self.travels else []
         return "".join(f"{line}\n" for line in [*lines, *self.notes])
+
+    def check(self, client: Client | None = None) -> Checked:
+        """Ask what would become of it; nothing is uploaded or queued."""
+        verdict = (client or session.client()).check(self.spec)
+        return Checked.model_validate(verdict.model_dump())
 
     def send(self, client: Client | None = None) -> Job:
         """Upload what is missing and queue the job.
@@ -131,6 +137,34 @@ def submit(command: str | Sequence[str], **options: Any) -> Job:
         options.setdefault("workspace", ".")
     code, rest = _split(options, None)
     return command_job(command, code, rest).send()
+
+
+def check(code: Callable[..., Any] | str | Sequence[str], *args: Any, **options: Any) -> Checked:
+    """Ask what would become of a job: would it run, when, at what cost, and what would start it now.
+
+    Nothing is uploaded, queued or stored.
+
+    Parameters
+    ----------
+    code
+        A function, with ``args`` and ``kwargs`` as for `train`; or a command, as for `submit`.
+    options
+        Those of `train` or `submit`.
+
+    Examples
+    --------
+    >>> fp.check(fit, X, y, gpus=64)  # doctest: +SKIP
+    """
+    if callable(code):
+        kwargs = dict(options.pop("kwargs", None) or {})
+        where, rest = _split(options, AUTO)
+        return function_job(code, args, kwargs, where, rest).check()
+    if args:
+        raise WrongCallError("a command has no further arguments; write them into the command")
+    if "git" not in options:
+        options.setdefault("workspace", ".")
+    where, rest = _split(options, None)
+    return command_job(code, where, rest).check()
 
 
 def _split(options: dict[str, Any], workspace: str | None) -> tuple[Code, Options]:

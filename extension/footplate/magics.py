@@ -152,8 +152,13 @@ class FootplateMagics(Magics):
     @line_magic
     @_one_line_for_a_wrong_call
     def why(self, line: str) -> Any:
-        """Say why a job waits, runs as it does, or failed: ``%why [JOB]``."""
-        return self._job(_read(_ONE, line, "%why")["job"]).why()
+        """Say why a job waits, runs as it does, or failed, and what would start it: ``%why [JOB]``.
+
+        ``%why --apply N [JOB]`` makes the Nth change that it offers.
+        """
+        given = _read(_WHY, line, "%why")
+        job = self._job(given["job"])
+        return job.why() if given["number"] is None else job.apply(given["number"])
 
     @line_magic
     @_one_line_for_a_wrong_call
@@ -209,7 +214,7 @@ def _command(*parameters: click.Parameter) -> click.Command:
 
 _JOB = click.Argument(["job"], required=False)
 _NOTHING = _command()
-_ONE = _command(_JOB)
+_WHY = _command(click.Option(["--apply", "number"], type=click.IntRange(1)), _JOB)
 _MANY = _command(click.Argument(["jobs"], nargs=-1))
 _JOBS = _command(
     click.Option(["--state"]),

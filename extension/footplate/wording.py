@@ -54,10 +54,11 @@ def duration(job: JobSummary, now: datetime | None = None) -> str:
 
 
 def waiting_sentence(why: Why) -> str:
-    """Position and reason of a job that waits."""
+    """Position and reason of a job that waits, and the cheapest change that would start it now."""
     place = f"position {why.position}" if why.position else "waiting"
     reason = why.reason.message if why.reason else why.sentence
-    return f"{place}: {reason}"
+    now = next((fix.sentence for fix in why.fixes if fix.start is None), None)
+    return f"{place}: {reason}" + (f" ({now})" if now else "")
 
 
 def amount(value: int | None, resource: str) -> str:

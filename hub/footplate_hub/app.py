@@ -12,6 +12,7 @@ from footplate_spec import EventKind, __version__
 from .api import (
     agents,
     blobs,
+    checking,
     errors,
     etas,
     events,
@@ -73,7 +74,10 @@ def described(settings: Settings) -> FastAPI:
         responses={"4XX": {"model": errors.Problem}, 422: {"model": errors.Problem}},
     )
     prefix = settings.prefix.rstrip("/")
-    for room in (login, jobs, following, logs, events, blobs, groups, holds, nodes, etas, secrets, agents):
+    resources = (
+        login, jobs, checking, following, logs, events, blobs, groups, holds, nodes, etas, secrets, agents,
+    )  # fmt: skip
+    for room in resources:
         app.include_router(room.router, prefix=prefix)
     errors.install(app)
     streamed = (f"{prefix}/blobs/", f"{prefix}/agent/blobs/")

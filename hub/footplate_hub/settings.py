@@ -26,6 +26,8 @@ __all__ = [
     "IndexSettings",
     "LimitSettings",
     "NodeSettings",
+    "PriceSettings",
+    "PricesSettings",
     "RetentionSettings",
     "Settings",
     "SettingsError",
@@ -116,6 +118,22 @@ class LimitSettings(Submitted):
     disk_free: Bytes = 256 * 2**20
 
 
+class PriceSettings(Submitted):
+    """What an hour on nodes of one flavor costs: of one GPU, and of one core."""
+
+    what: ClassVar[str] = "a price"
+    gpu_hour: Annotated[float, Field(ge=0)] = 0.0
+    core_hour: Annotated[float, Field(ge=0)] = 0.0
+
+
+class PricesSettings(Submitted):
+    """What things cost, by flavor; what has no price has no cost."""
+
+    what: ClassVar[str] = "prices"
+    currency: str = "EUR"
+    flavors: dict[Name, PriceSettings] = Field(default_factory=dict)
+
+
 class RetentionSettings(Submitted):
     """How long things are kept after they stopped being used."""
 
@@ -163,6 +181,7 @@ class Settings(BaseSettings):
     volumes: list[VolumeSettings] = Field(default_factory=list)
     storage: str | None = None
     indexes: IndexSettings = Field(default_factory=IndexSettings)
+    prices: PricesSettings = Field(default_factory=PricesSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     launcher: Path | None = None

@@ -33,6 +33,7 @@ from .tree import Tree, TreeFile
 from .version import __version__
 from .views import (
     AttemptView,
+    Fix,
     FollowItem,
     JobPage,
     JobResult,
@@ -41,6 +42,7 @@ from .views import (
     Me,
     MetricPoint,
     ReplicaView,
+    Verdict,
     Why,
 )
 
@@ -61,6 +63,7 @@ __all__ = [
     "EventKind",
     "Exclude",
     "ExitReport",
+    "Fix",
     "FollowItem",
     "FunctionSource",
     "GitSource",
@@ -98,6 +101,7 @@ __all__ = [
     "Tree",
     "TreeFile",
     "Usage",
+    "Verdict",
     "Why",
     "WorkspaceSource",
     "__version__",

@@ -10,11 +10,12 @@ from pydantic import Field
 from .base import Answer
 from .eta import Eta
 from .job import JobSpec, Payload
-from .reasons import Cause, Reason
+from .reasons import Cause, Reason, ReasonCode
 from .states import JobState, ReplicaState
 
 __all__ = [
     "AttemptView",
+    "Fix",
     "FollowItem",
     "JobPage",
     "JobResult",
@@ -23,6 +24,7 @@ __all__ = [
     "Me",
     "MetricPoint",
     "ReplicaView",
+    "Verdict",
     "Why",
 ]
 
@@ -107,6 +109,56 @@ class JobPage(Answer):
     next: str | None = None
 
 
+class Fix(Answer):
+    """A change that was tried by the queue's own rules, and with which a job starts.
+
+    Parameters
+    ----------
+    kind
+        What is changed: ``flavor``, ``group``, ``cluster``, ``split``, ``exclude``, ``labels``, ``topology``,
+        ``region``, ``time_limit``, ``replicas``, ``resources``; ``wait``: nothing.
+    sentence
+        "2 × 4 GPUs instead of 8 on one node: starts now".
+    start
+        When nodes are kept for it, by the time limits of what runs; unset: it starts now.
+    change
+        Fields of the spec with their new values, as ``PATCH jobs/{job}`` takes them.
+    """
+
+    kind: str
+    sentence: str
+    start: datetime | None = None
+    change: dict[str, Any] = Field(default_factory=dict)
+
+
+class Verdict(Answer):
+    """What would become of a job that is not submitted.
+
+    Parameters
+    ----------
+    starts
+        ``now``; ``at`` some time; ``never``, as things are.
+    code, message
+        Why not now; the answer for a person.
+    eta
+        By when nodes are free for it, by the time limits of what runs, where that is known.
+    gpu_hours
+        The most that it uses: until its time limit.
+    cost, currency
+        The most that it costs, where prices are set.
+    """
+
+    starts: Literal["now", "at", "never"]
+    code: ReasonCode | None = None
+    message: str
+    eta: datetime | None = None
+    gpu_hours: float = 0.0
+    cost: float | None = None
+    currency: str | None = None
+    reason: Reason | None = None
+    fixes: list[Fix] = Field(default_factory=list)
+
+
 class Why(Answer):
     """Why a job waits, runs as it does, or ended as it did.
 
@@ -120,6 +172,8 @@ class Why(Answer):
         The jobs ahead of it that the asker may see; ``ahead_hidden`` counts the others.
     eta
         When it will start, while it waits.
+    fixes
+        While it waits: changes with each of which it would start now, what costs least first.
     """
 
     job: str
@@ -131,6 +185,7 @@ class Why(Answer):
     ahead: list[str] = Field(default_factory=list)
     ahead_hidden: int = 0
     eta: Eta | None = None
+    fixes: list[Fix] = Field(default_factory=list)
 
 
 class JobResult(Answer):

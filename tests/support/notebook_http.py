@@ -254,6 +254,13 @@ class Handler(BaseHTTPRequestHandler):
         counts = {"given": 12, "open": 2, "settled": 10, "inside": 8, "early": 1, "late": 1}
         self._json({**counts, "median_error": 60, "median_width": 300})
 
+    def _post_check(self) -> None:
+        spec = JobSpec.model_validate_json(self.body)
+        gpus = sum(role.replicas * role.resources.gpu for role in spec.roles)
+        fixes = [{"kind": "replicas", "sentence": "1 replica instead of 9: starts now"}] if gpus > 8 else []
+        starts = "never" if gpus > 8 else "now"
+        self._json({"starts": starts, "message": f"{gpus} GPUs: {starts}", "fixes": fixes})
+
     def _get_quota(self) -> None:
         self._json([{
             "group": "research/vision", "cluster": "local", "flavor": "h100", "limit": {"gpu": 8},

@@ -24,12 +24,15 @@ from sqlalchemy import insert, select, update
 
 from footplate_hub.app import create_app
 from footplate_hub.control import Control, Refused, ReplicaContext
+from footplate_hub.control.advice import Advice
+from footplate_hub.control.board import Board
 from footplate_hub.control.foresight import Foresight
 from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
 from footplate_hub.rooms import Rooms
 from footplate_hub.settings import Settings
 from footplate_hub.store import Database, Transaction, tables
+from footplate_hub.store.blocks import Blocks
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import (
     Desired,
@@ -148,6 +151,9 @@ class FakeControl(Control):
         self.maintenance = FakeMaintenance()
         self.etas: dict[str, Eta] = {}
         self.foresight = FakeForesight()
+        board = Board(settings)
+        board.set_nodes(self.nodes(), Blocks())
+        self.advice = Advice(settings, board)
 
     async def start(self) -> None:
         """Nothing runs by itself."""

@@ -16,6 +16,7 @@ __all__ = ["footplate", "main"]
 
 _VERBS = {
     "train": (".work", "Run a script as a job."),
+    "check": (".work", "Say whether a script would run, when, at what cost; queue nothing."),
     "attach": (".work", "Watch a job to its end."),
     "logs": (".work", "Print what a job printed."),
     "why": (".work", "Say why a job waits, runs as it does, or failed."),

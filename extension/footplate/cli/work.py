@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..answers import told_with_fixes
 from ..errors import JobFailedError, WrongCallError
 from ..flags import CODE_WORDS, script_job, train_flags
 from ..following import Place
@@ -15,7 +16,7 @@ from ..options import read_options
 from ..watching import TextScreen, watch
 from .frame import as_json, client, show_json
 
-__all__ = ["attach", "logs", "stop", "train", "why"]
+__all__ = ["attach", "check", "logs", "stop", "train", "why"]
 
 _INTERRUPTED = 130
 
@@ -79,12 +80,36 @@ def logs(job: str, follow: bool, role: str | None, replica: int, as_json: bool, 
 
 
 @click.command()
+@click.option("--apply", "number", type=click.IntRange(1), metavar="N", help="Make the Nth change offered.")
 @as_json
 @click.argument("job")
-def why(job: str, as_json: bool) -> None:
-    """Say why a job waits, runs as it does, or ended as it did."""
-    told = client().why(job)
-    show_json(told) if as_json else click.echo(told.sentence)
+def why(job: str, number: int | None, as_json: bool) -> None:
+    """Say why a job waits, runs as it does, or ended as it did; and what would start it now."""
+    here = client()
+    if number is not None:
+        changed = Job(here, here.job(job)).apply(number)
+        show_json(changed.last_seen) if as_json else click.echo(repr(changed))
+        return
+    told = here.why(job)
+    show_json(told) if as_json else click.echo(told_with_fixes(told.sentence, told.fixes))
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@train_flags
+@as_json
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="SCRIPT [ARGUMENTS]...")
+def check(words: tuple[str, ...], as_json: bool, **given: Any) -> int:
+    """Say what would become of a script: would it run, when, at what cost. Nothing is queued.
+
+    It takes the options of train. The exit code is 1 if it would never start.
+    """
+    client()
+    given.pop("detach")
+    code = {word: given.pop(word) for word in CODE_WORDS}
+    options = read_options({word: value for word, value in given.items() if value not in {None, ()}})
+    verdict = script_job(words, code, options).check()
+    show_json(verdict) if as_json else click.echo(verdict)
+    return 1 if verdict.starts == "never" else 0
 
 
 @click.command()

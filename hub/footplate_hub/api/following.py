@@ -83,6 +83,7 @@ class Reader:
             why = await explain(self.rooms, self.person, row, foretell=False)
             if why != self.why:
                 self.why = why
+                why = await explain(self.rooms, self.person, row)
                 items.append(FollowItem(kind="why", why=why))
         return items
 

@@ -38,7 +38,9 @@ __all__ = ["JobId", "deleted", "router", "visible_job"]
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-_EDITABLE = ("priority", "time_limit", "roles", "exclude", "placement", "env", "recovery", "after", "group")
+_EDITABLE = (
+    "priority", "time_limit", "roles", "exclude", "placement", "cluster", "env", "recovery", "after", "group",
+)  # fmt: skip
 _LIVE = {JobState.STARTING, JobState.RUNNING}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from footplate_spec import Eta, JobState, JobSummary, Why
+from footplate_spec import Eta, Fix, JobSpec, JobState, JobSummary, Why
 from footplate_spec.units import format_seconds
 
 from ..control.specs import read_spec
@@ -12,6 +12,7 @@ from ..identity import Person
 from ..rooms import Rooms
 from ..store import jobs
 from .after import tell_cause, tell_reason
+from .fixes import freedom_of, offered
 
 __all__ = ["explain"]
 
@@ -32,7 +33,7 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
     Parameters
     ----------
     foretell
-        Whether to say when it will start, which changes from second to second.
+        Whether to say when it will start, and what would start it now: both change from second to second.
     """
     job = row["id"]
     summary = jobs.summary(row, rooms.control.reason(job))
@@ -47,12 +48,14 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
     ahead: list[str] = []
     hidden = 0
     eta = rooms.control.eta(job) if foretell else None
+    helps: list[Fix] = []
     if summary.state is JobState.QUEUED and (line := rooms.control.position(job)) is not None:
         position, before = line
         async with rooms.database.read() as connection:
             seen = await jobs.visible_among(connection, person.viewer, before)
         hidden = len(before) - len(seen)
         ahead = seen[:_SHOWN]
+        helps = await _fixes(rooms, person, row, spec) if foretell else []
     return Why(
         job=job,
         state=summary.state,
@@ -63,7 +66,19 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
         ahead=ahead,
         ahead_hidden=hidden,
         eta=eta,
+        fixes=helps,
     )
+
+
+async def _fixes(rooms: Rooms, person: Person, row: jobs.JobRow, spec: JobSpec) -> list[Fix]:
+    """What would start it now. To another group it can be moved only by one who is in it."""
+    groups = (row["group_path"], *person.groups) if row["owner"] == person.name else (row["group_path"],)
+    owner = Person(row["owner"], groups)
+    answer = await rooms.control.advice.fixes(row["id"], freedom_of(spec, owner))
+    if answer is None:
+        return []
+    workload, found = answer
+    return offered(rooms, owner, spec, workload, found)
 
 
 def _when(eta: Eta | None) -> str:

@@ -91,6 +91,7 @@ class Control:
         self.maintenance = Maintenance(
             database, self._engines, self._board, self._turns, self._dispatcher.wake
         )
+        self.advice = self._dispatcher.advice
         self._watchdog = Watchdog(database, self._board, self._dispatcher, self._reconciler)
         self._loops: list[asyncio.Task[None]] = []
         self._hung_up = False

@@ -17,11 +17,12 @@ from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
 from ..queue.model import Admission, Preemption
-from ..queue.schedule import schedule
+from ..queue.schedule import Pass
 from ..settings import Settings
 from ..store import Database, Transaction, attempts, dependencies
 from ..store.attempts import JobRecord
 from ..store.jobs import EDITABLE
+from .advice import Advice
 from .board import Board, LiveJob
 from .course import Placed, admit, make_room, settle
 from .dependencies import never_satisfied
@@ -63,6 +64,7 @@ class Dispatcher:
         self._database = database
         self._board = board
         self._turns = turns
+        self.advice = Advice(settings, board)
         self._begin = begin
         self._due = asyncio.Event()
         self._look = False
@@ -147,7 +149,9 @@ class Dispatcher:
         await self._look_at_ends()
         self.disk_low = self._low_disk()
         snapshot = self._board.snapshot(self.disk_low)
-        plan = schedule(snapshot, time.time())
+        current = Pass(snapshot, time.time())
+        plan = current.plan()
+        self.advice.renew(current.advisor())
         self._foresight.note(snapshot, plan)
         self.explanations.note(plan)
         for start in range(0, len(plan.admit), _CHUNK):

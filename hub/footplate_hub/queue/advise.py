@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 
 from footplate_spec.reasons import Reason, ReasonCode
-from footplate_spec.units import format_seconds
 
 from .admission import Admitter, held_group
 from .changes import Change, Family, Freedom, Kind, elsewhere, families, fewer
@@ -29,6 +28,7 @@ from .prospects import Prospect
 from .room_reasons import room_made
 from .sequence import Members, arrange
 from .standing import Standing
+from .ways import options
 
 __all__ = ["Advisor", "Fix", "Verdict", "World"]
 
@@ -73,11 +73,14 @@ class Verdict:
         By when it starts, by the time limits of what runs; None if that cannot be said.
     reason
         Why not now.
+    flavors
+        Of each role: that of the nodes it gets, or the first that it would try.
     """
 
     starts: Literal["now", "at", "never"]
     at: float | None
     reason: Reason | None
+    flavors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,7 @@ class Advisor:
             found += itertools.islice(self._two_changes(workload, freedom), _PAIRS)
         verdict = self.check(workload)
         if verdict.at is not None:
-            wait = format_seconds(max(verdict.at - self._now, 1))
-            found.append(Fix("wait", f"no change, and waiting for {wait} at most", workload, verdict.at))
+            found.append(Fix("wait", "no change", workload, verdict.at))
         return found
 
     def _two_changes(self, workload: Workload, freedom: Freedom) -> Iterator[Fix]:
@@ -145,11 +147,20 @@ class Advisor:
     def check(self, workload: Workload) -> Verdict:
         """What would become of it, at its place in line."""
         outcome, reason = self._stage(workload).outcome(workload)
+        flavors = self._flavors(workload, outcome)
         if isinstance(outcome, Admission):
-            return Verdict("now", self._now, None)
-        at = outcome.start if isinstance(outcome, Reservation) else None
+            return Verdict("now", self._now, None, flavors)
+        at = outcome.start if outcome is not None else None
         never = reason is not None and reason.code in _NEVER
-        return Verdict("never" if never else "at", at, reason)
+        return Verdict("never" if never else "at", at, reason, flavors)
+
+    def _flavors(self, workload: Workload, outcome: Admission | Reservation | None) -> tuple[str, ...]:
+        roles = workload.shape.roles
+        if outcome is not None:
+            by_role = {placement.role: placement.flavor for placement in outcome.placements}
+            return tuple(by_role[role.name] for role in roles)
+        first = next(options(self._nodes, workload.shape), None)
+        return first.flavors if first is not None else tuple("".join(role.flavors[:1]) for role in roles)
 
     def starts(self, workload: Workload) -> bool:
         """Whether it starts now."""

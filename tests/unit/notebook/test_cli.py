@@ -114,6 +114,29 @@ def test_every_verb_speaks_json(run, here, service):
     assert items[-1]["kind"] == "end"
 
 
+def test_a_script_is_checked_and_nothing_is_queued_or_sent(run, here, service):
+    (here / "t.py").write_text("print('hi')\n")
+
+    now, never = run("check", "--gpus", "2", "t.py"), run("check", "--gpus", "1", "--replicas", "9", "t.py")
+
+    assert (now.code, now.out) == (0, "2 GPUs: now\n")
+    assert (never.code, never.out) == (1, "9 GPUs: never\n  - 1 replica instead of 9: starts now\n")
+    assert json.loads(run("check", "--json", "t.py").out)["starts"] == "now"
+    assert service.jobs == {}
+    assert service.blobs == {}
+
+
+def test_why_tells_what_would_help_and_applies_it(run, service):
+    fix = {"kind": "time_limit", "sentence": "a time limit of 1h: starts now", "change": {"time_limit": 3600}}
+    service.hold = {"sentence": "It waits.", "fixes": [fix]}
+    job = run("train", "-d", "--no-workspace", "true").out.strip()
+
+    assert run("why", job).out == "It waits.\n  - a time limit of 1h: starts now\n"
+    assert "queued" in run("why", "--apply", "1", job).out
+    assert service.jobs[job].spec.time_limit == 3600
+    assert "has 1 fixes now" in run("why", "--apply", "2", job).err
+
+
 def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
     service.hold = {"sentence": "held"}
     job = run("train", "-d", "--no-workspace", "true").out.strip()

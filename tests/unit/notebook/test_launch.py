@@ -26,6 +26,30 @@ def test_a_function_comes_back_with_its_value(client):
     assert client.job(job.id).spec.time_limit == 3600
 
 
+def test_a_function_or_a_command_is_checked_without_being_sent(client, service):
+    assert repr(fp.check(sum, [1, 2], gpus=4)) == "4 GPUs: now"
+    told = fp.check("python train.py", workspace=None, gpus=1, replicas=9)
+    assert (told.starts, repr(told)) == (
+        "never",
+        "9 GPUs: never\n  - 1 replica instead of 9: starts now",
+    )
+    assert (service.jobs, service.blobs) == ({}, {})
+    with pytest.raises(WrongCallError, match="no further arguments"):
+        fp.check("python", "train.py")
+
+
+def test_a_fix_is_applied_to_a_job_that_waits(client, service):
+    fix = {"kind": "group", "sentence": "group b: starts now", "change": {"group": "research/audio"}}
+    service.hold = {"sentence": "It waits.", "fixes": [fix, {"kind": "wait", "sentence": "no change"}]}
+    job = fp.submit("true", workspace=None)
+
+    assert repr(job.why()) == "It waits.\n  - group b: starts now\n  - no change"
+    assert job.apply(job.why().fixes[0]) is job
+    assert service.jobs[job.id].spec.group == "research/audio"
+    with pytest.raises(WrongCallError, match="nothing to change: no change"):
+        job.apply(2)
+
+
 def test_arrays_travel_without_pickle_inside_cells_only_and_come_back_equal(client):
     X = np.arange(12.0).reshape(3, 4)
 

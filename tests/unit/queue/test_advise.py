@@ -89,7 +89,7 @@ def test_a_split_is_offered_where_one_node_has_too_little_and_several_have_enoug
     assert says(snapshot, "w") == [
         "2 × 4 GPUs instead of 8 on one node",
         "4 GPUs, 4 cores and 512Mi of memory instead of 8 GPUs, 8 cores and 1Gi of memory",
-        "no change, and waiting for 1h at most",
+        "no change",
     ]
     assert "2 × 4" not in " ".join(says(snapshot, "w", Freedom()))
 
