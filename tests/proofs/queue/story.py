@@ -9,9 +9,11 @@ from footplate_hub.queue.model import (
     Admission,
     ClusterModel,
     GroupModel,
+    Line,
     NodeModel,
     Plan,
     Running,
+    Shape,
     Snapshot,
     Workload,
 )
@@ -38,6 +40,7 @@ class Story:
         self.waiting: dict[str, Workload] = {}
         self.running: dict[str, Running] = {}
         self.known: dict[str, Workload] = {}
+        self._lines: dict[tuple[str, Shape], Line] = {}
 
     def copy(self) -> Story:
         """Another that goes its own way from here."""
@@ -57,11 +60,19 @@ class Story:
         """What a pass sees."""
         return Snapshot(
             nodes=self.nodes,
-            lines=Snapshot.lines_of(self.waiting.values()),
+            lines=self._same_or_new(Snapshot.lines_of(self.waiting.values())),
             running=tuple(self.running.values()),
             groups=self.groups,
             clusters=self.clusters,
         )
+
+    def _same_or_new(self, lines: Iterable[Line]) -> tuple[Line, ...]:
+        """What did not change is the same object as before, as a pass that remembers expects it."""
+        known, self._lines = self._lines, {}
+        for line in lines:
+            before = known.get((line.group, line.shape))
+            self._lines[line.group, line.shape] = before if before == line and before is not None else line
+        return tuple(self._lines.values())
 
     def step(self) -> tuple[Snapshot, Plan]:
         """One pass, and what it decides done."""
