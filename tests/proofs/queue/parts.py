@@ -12,11 +12,12 @@ from footplate_hub.queue.schedule import schedule
 from . import fixes, lives, small
 from .ledger import Chunk
 from .verdict import judge
-from .worlds import NOW, random_world
+from .worlds import NOW, random_world, unlucky
 
-__all__ = ["PARTS", "Part", "offered", "random_worlds", "stories"]
+__all__ = ["PARTS", "Part", "mishaps", "offered", "random_worlds", "stories"]
 
 WORLDS, WORLDS_A_CHUNK = 10_000, 250
+MISHAPS = 4_000
 STORIES, STORIES_A_CHUNK = 1_000, 20
 ASKED, ASKED_A_CHUNK = 4_000, 200
 
@@ -50,6 +51,17 @@ def random_worlds(first: int, count: int) -> Chunk:
     return chunk
 
 
+def mishaps(first: int, count: int) -> Chunk:
+    """One pass over each of the random worlds with these seeds, after a mishap."""
+    chunk = Chunk()
+    for seed in range(first, first + count):
+        chance = random.Random(seed)
+        snapshot, now = unlucky(random_world(chance), chance)
+        chunk.counts["worlds"] += 1
+        judge(chunk, f"mishap {seed}", snapshot, now, schedule(snapshot, now))
+    return chunk
+
+
 def stories(first: int, count: int) -> Chunk:
     """Stories with these seeds; in every second all have one priority."""
     chunk = Chunk()
@@ -79,6 +91,7 @@ def _small(workloads: int) -> Part:
 
 PARTS = [
     Part("random", f"{WORLDS:,} random worlds", _seeds(random_worlds, WORLDS, WORLDS_A_CHUNK)),
+    Part("mishaps", f"{MISHAPS:,} random worlds after a mishap", _seeds(mishaps, MISHAPS, WORLDS_A_CHUNK)),
     Part("stories", f"{STORIES:,} random stories", _seeds(stories, STORIES, STORIES_A_CHUNK)),
     Part("fixes", f"fixes in {ASKED:,} random worlds", _seeds(offered, ASKED, ASKED_A_CHUNK)),
     *(_small(workloads) for workloads in range(1, 6)),

@@ -49,6 +49,13 @@ def test_no_world_that_hypothesis_finds_breaks_a_promise(chance):
     assert violations(world, NOW, schedule(world, NOW)) == []
 
 
+def test_after_a_mishap_every_promise_holds():
+    chunk = parts.mishaps(0, 150)
+
+    assert violated(chunk) == {}
+    assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
+
+
 def test_fixes_start_the_workload_when_they_are_applied():
     chunk = parts.offered(0, 100)
 

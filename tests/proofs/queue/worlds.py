@@ -25,7 +25,7 @@ from footplate_hub.queue.model import (
 )
 from footplate_spec.reasons import Reason, ReasonCode
 
-__all__ = ["GROUPS", "NOW", "crowded_world", "random_world", "shuffled", "varied_world"]
+__all__ = ["GROUPS", "NOW", "crowded_world", "random_world", "shuffled", "unlucky", "varied_world"]
 
 NOW = 1_000_000.0
 GROUPS = ("a", "a/x", "a/y", "b", "c")
@@ -97,6 +97,36 @@ def shuffled(world: Snapshot, chance: random.Random) -> Snapshot:
     for told in (nodes, lines, running):
         chance.shuffle(told)
     return replace(world, nodes=tuple(nodes), lines=tuple(lines), running=tuple(running))
+
+
+def unlucky(world: Snapshot, chance: random.Random) -> tuple[Snapshot, float]:
+    """The same world after a mishap, and the time then.
+
+    Nodes shrink below their load or are gone with what runs on them, groups are deleted with jobs queued,
+    quotas are cut, the clock jumps.
+    """
+    nodes = [
+        replace(node, capacity=Amount(node.capacity.cpu, node.capacity.memory, node.capacity.gpu // 2))
+        if chance.random() < 0.3
+        else node
+        for node in world.nodes
+        if chance.random() < 0.85
+    ]
+    groups = {
+        name: replace(
+            group, quotas={place: Quota(_cut(quota.nominal)) for place, quota in group.quotas.items()}
+        )
+        if chance.random() < 0.3
+        else group
+        for name, group in world.groups.items()
+        if chance.random() < 0.8
+    }
+    now = NOW + chance.choice([0, 0, 150, 10_000_000, -150, -10_000_000])
+    return replace(world, nodes=tuple(nodes), groups=groups), now
+
+
+def _cut(limit: Limit) -> Limit:
+    return replace(limit, gpu=limit.gpu // 4 if limit.gpu is not None else None)
 
 
 def rarely(chance: random.Random, some: Sequence[T], nothing: T, *, often: float = 0.15) -> T:
