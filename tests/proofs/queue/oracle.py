@@ -53,6 +53,15 @@ ORDER = [
     "PendingEvaluation",
 ]
 
+ROOM = frozenset({"NodeLost", "WaitingForCapacity", "TopologyPlacementFailed"})
+CONTAINED = {  # whoever lifts the one has lifted the others
+    "NoMatchingFlavor": ROOM | {"NodesExcluded"},
+    "NodesExcluded": ROOM,
+    "NodeLost": ROOM,
+    "WaitingForCapacity": {"TopologyPlacementFailed"},
+    "ExceedsMaxQuota": {"BorrowingLimitReached", "WaitingForQuota"},
+}
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -75,6 +84,13 @@ def dominant_cause(snapshot: Snapshot, workload: Workload, moment: Moment) -> st
         if starts(snapshot, workload, moment, frozenset(ORDER[rank:])):
             return ORDER[rank]
     return "Misconfigured" if _is(workload, "Misconfigured") else "NoMatchingFlavor"
+
+
+def suffices(snapshot: Snapshot, workload: Workload, moment: Moment, codes: frozenset[str]) -> bool:
+    """Whether it could start once all these obstacles are lifted."""
+    removed = codes.union(*(CONTAINED.get(code, ()) for code in codes))
+    possible = any(True for _ in ways(snapshot, workload.shape))
+    return starts(snapshot, workload, moment, removed) if possible else "NoMatchingFlavor" in codes
 
 
 def starts(

@@ -59,6 +59,15 @@ def _lines(parts: Sequence[Part], ledgers: Mapping[str, Ledger]) -> Iterator[str
         f"applied, {fixes['kept']:,}{share} started the workload as they said."
     )
     yield ""
+    every = Chunk()
+    for total in totals.values():
+        every.add(total)
+    sets, few, many = (every.counts[name] for name in ("sets", "set not sufficient", "set not minimal"))
+    yield (
+        f"Of {sets:,} reasons with all their causes, {few:,} are not sufficient (to lift them all would not "
+        f"start the workload) and {many:,} are not minimal (one could be left out)."
+    )
+    yield ""
     yield from _findings(parts, totals)
 
 
@@ -82,6 +91,7 @@ def _findings(parts: Sequence[Part], totals: Mapping[str, Chunk]) -> Iterator[st
     for title, start in (
         ("Violations", "violated"),
         ("Disagreements with the oracle", "told"),
+        ("Sets of causes", "set not"),
         ("Fixes that were not kept", "not kept"),
     ):
         found = [
