@@ -171,4 +171,10 @@ def _in_vain(plan: Plan, case: _Case, victims: Sequence[Running]) -> Iterator[st
 
 
 def _stoppable(case: _Case) -> list[Running]:
-    return [r for r in case.snapshot.running if r.preemptible and not r.stopping]
+    """Who may be stopped at all; what runs on nodes that are gone is lost anyway."""
+    nodes = {(node.cluster, node.name) for node in case.snapshot.nodes}
+    return [
+        r
+        for r in case.snapshot.running
+        if r.preemptible and not r.stopping and any((p.cluster, p.node) in nodes for p in r.placements)
+    ]

@@ -30,7 +30,7 @@ def agreement(counts: Counter[str]) -> float:
 
 
 def test_random_worlds_keep_every_promise_and_their_reasons_are_the_oracles():
-    chunk = parts.random_worlds(0, 200)
+    chunk = parts.random_worlds(0, 160)
 
     assert violated(chunk) == {}
     assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
@@ -50,21 +50,21 @@ def test_no_world_that_hypothesis_finds_breaks_a_promise(chance):
 
 
 def test_after_a_mishap_every_promise_holds():
-    chunk = parts.mishaps(0, 150)
+    chunk = parts.mishaps(0, 100)
 
     assert violated(chunk) == {}
     assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
 
 
 def test_fixes_start_the_workload_when_they_are_applied():
-    chunk = parts.offered(0, 100)
+    chunk = parts.offered(0, 80)
 
     assert violated(chunk) == {}
     assert chunk.counts["kept"] >= FIXES_KEPT * chunk.counts["fixes"], chunk.examples
 
 
 def test_stories_end_without_anyone_starved_or_stopped_in_turns():
-    chunk = parts.stories(0, 10)
+    chunk = parts.stories(0, 6)
 
     assert violated(chunk) == {}
     assert agreement(chunk.counts) >= AGREEMENT, chunk.examples
