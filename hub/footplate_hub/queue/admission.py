@@ -148,7 +148,7 @@ class Admitter:
         for way in ways:
             if not policy_at(self._snapshot, workload.group, way.option.cluster).backfill:
                 for place in way.option.places:
-                    standing.close(place)
+                    standing.close(place, workload)
         if best is None:
             return None
         start, room, way = best

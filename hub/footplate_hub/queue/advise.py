@@ -100,16 +100,14 @@ class Advisor:
     Parameters
     ----------
     standing
-        As the pass left it: room and quotas without what it admitted.
-    kept
-        For whom the pass keeps nodes, in its order.
+        As the pass left it: room and quotas without what it admitted, and for whom it keeps something.
     """
 
-    def __init__(self, world: World, standing: Standing, kept: Sequence[Workload]) -> None:
+    def __init__(self, world: World, standing: Standing) -> None:
         self._world = world
         self._nodes = world.nodes
         self._standing = standing
-        self._kept = kept
+        self._kept = standing.ahead
         self._now = world.now
         self._turns: dict[object, tuple[Workload, ...]] = {}
         self._stages: dict[tuple[str, ...], _Stage] = {}

@@ -115,9 +115,8 @@ class Pass:
 
     def advisor(self) -> Advisor:
         """To ask, after `plan`, what would start now if it were different."""
-        kept = [self._columns.workloads[row] for row in self._kept]
         world = World(self._snapshot, self._nodes, self._stoppable, self._use, self._now)
-        return Advisor(world, self._standing, kept)
+        return Advisor(world, self._standing)
 
     def _blocked(self, admitted: Container[int], stays: Mask) -> Iterator[Blocked]:
         columns = self._columns

@@ -46,6 +46,7 @@ class Standing:
         self._coming: Room | None = None  # what those who stop free, less what is kept for their sake
         self._kept: Room | None = None
         self._kept_for: list[tuple[float, tuple[Placement, ...]]] = []
+        self.ahead: list[Workload] = []  # for whom something is kept, in turn
         self.quotas = quotas
         self.quotas_open = quotas
         self.quotas_late = quotas
@@ -131,6 +132,7 @@ class Standing:
 
     def reserve(self, reservation: Reservation, option: Option, then: Room, workload: Workload) -> None:
         """Keep nodes from a time on; ``then`` is the room at that time."""
+        self._keeps_for(workload)
         if self._spare is None:
             self._spare = np.full_like(self.free, _ALL)
             self.late = self.open.copy()
@@ -146,12 +148,18 @@ class Standing:
             self._look_again(self._nodes.pools[place])
         self.quotas_late.take(workload.group, workload.owner, reservation.placements)
 
-    def close(self, place: Place) -> None:
+    def close(self, place: Place, workload: Workload) -> None:
         """Keep all of a pool."""
+        self._keeps_for(workload)
         self.closed.add(place)
+
+    def _keeps_for(self, workload: Workload) -> None:
+        if not self.ahead or self.ahead[-1] is not workload:
+            self.ahead.append(workload)
 
     def keep(self, workload: Workload, placements: tuple[Placement, ...], victims: Sequence[Running]) -> None:
         """Keep nodes for one for whom others stop, from now on."""
+        self._keeps_for(workload)
         coming = self.coming
         if self._kept is None:
             self._kept = np.zeros_like(self.free)

@@ -15,6 +15,7 @@ from footplate_hub.queue.model import (
     Amount,
     GroupModel,
     Plan,
+    Policy,
     Running,
     Snapshot,
     Workload,
@@ -141,6 +142,19 @@ def test_a_shorter_time_limit_passes_those_ahead_and_the_longest_is_offered():
     waiting = [replace(w, time_limit=86400) for w in waiting]
     snapshot = world(nodes, waiting, running=busy)
     assert says(snapshot, "w") == ["a time limit of 1h instead of 1d"]
+
+
+def test_behind_one_whom_nobody_may_pass_only_another_place_helps():
+    nodes, busy = halves(4)
+    nodes.append(node("a", gpu=2, flavor="a100"))
+    forever = tuple(replace(r, ends=None) for r in busy)
+    groups = {"a": GroupModel("a", policy=Policy(backfill=False))}
+    waiting = [
+        workload("big", role(gpu=8, flavors=["gpu"]), place=1, group="a"),
+        workload("w", role(gpu=2, flavors=["gpu"]), place=2, group="a"),
+    ]
+    snapshot = world(nodes, waiting, running=forever, groups=groups)
+    assert says(snapshot, "w", Freedom(groups=("b",))) == ["flavor a100 instead of gpu"]
 
 
 def test_fewer_replicas_are_offered_the_most_that_start():
