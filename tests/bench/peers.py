@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ray_first_line", "ray_rate", "sbatch_rate", "srun_first_line"]
+__all__ = ["SlurmJob", "ray_first_line", "ray_rate", "sbatch_rate", "slurm_starts", "srun_first_line"]
 
 Measured = tuple[float | None, str]
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -40,6 +41,13 @@ ReturnToService=2
 MpiDefault=none
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+# A node with more cores than there are: Slurm only counts them, and each stands for a GPU.
+SLURM_GPUS = """\
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
 """
 RAY_VERSION = "ray[default]"
 
@@ -79,6 +87,34 @@ def sbatch_rate(jobs: int = 20) -> Measured:
         return jobs / (time.monotonic() - began), ""
 
 
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job for ``slurm_starts``: seconds from the beginning, seconds of sleep, limit in minutes, GPUs."""
+
+    submit: float
+    duration: float
+    minutes: int
+    gpus: int
+
+
+def slurm_starts(jobs: Sequence[SlurmJob], gpus: int) -> tuple[list[float] | None, str]:
+    """When Slurm started each job, in seconds from the beginning, on one node with so many GPUs."""
+    with _slurm(gpus) as (environment, why), tempfile.TemporaryDirectory() as folder:
+        if environment is None:
+            return None, why
+        began = time.time()
+        for number, job in enumerate(jobs):
+            time.sleep(max(0.0, began + job.submit - time.time()))
+            options = ["-n1", f"-c{job.gpus}", f"--time={job.minutes}", "-o", "/dev/null"]
+            work = f"date +%s.%N > {folder}/{number}; sleep {job.duration}"
+            subprocess.run(
+                ["sbatch", *options, "--wrap", work], env=environment, check=True, stdout=subprocess.DEVNULL
+            )
+        while subprocess.run(["squeue", "-h"], env=environment, check=True, capture_output=True).stdout:
+            time.sleep(0.2)
+        return [float((Path(folder) / str(n)).read_text()) - began for n in range(len(jobs))], ""
+
+
 def ray_first_line(rounds: int = 5) -> Measured:
     """Median milliseconds from ``ray job submit -- python hello`` through Ray's client to the job's line."""
     return _ray(
@@ -106,7 +142,7 @@ def _srun() -> list[str]:
 
 
 @contextlib.contextmanager
-def _slurm() -> Iterator[tuple[dict[str, str] | None, str]]:
+def _slurm(gpus: int = 0) -> Iterator[tuple[dict[str, str] | None, str]]:
     """A munged, a slurmctld and a slurmd of our own; Debian's package starts none by itself."""
     missing = [
         name for name in ("munged", "slurmctld", "slurmd", "srun") if not shutil.which(name, path=SBIN)
@@ -122,7 +158,9 @@ def _slurm() -> Iterator[tuple[dict[str, str] | None, str]]:
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     config = folder / "slurm.conf"
-    config.write_text(SLURM.format(host=host, folder=folder, port=26817, next=26818, cpus=os.cpu_count()))
+    cpus = gpus or os.cpu_count()
+    text = SLURM.format(host=host, folder=folder, port=26817, next=26818, cpus=cpus)
+    config.write_text(text + SLURM_GPUS if gpus else text)
     environment = {**os.environ, "SLURM_CONF": str(config), "PATH": SBIN}
     commands = [
         [
