@@ -142,6 +142,8 @@ class Verdict(Answer):
         Why not now; the answer for a person.
     eta
         By when nodes are free for it, by the time limits of what runs, where that is known.
+    likely
+        When it will probably start, if it would wait.
     gpu_hours
         The most that it uses: until its time limit.
     cost, currency
@@ -152,6 +154,7 @@ class Verdict(Answer):
     code: ReasonCode | None = None
     message: str
     eta: datetime | None = None
+    likely: Eta | None = None
     gpu_hours: float = 0.0
     cost: float | None = None
     currency: str | None = None

@@ -29,6 +29,7 @@ from footplate_hub.control.board import Board
 from footplate_hub.control.foresight import Foresight
 from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
+from footplate_hub.queue.model import Workload
 from footplate_hub.rooms import Rooms
 from footplate_hub.settings import Settings
 from footplate_hub.store import Database, Transaction, tables
@@ -136,6 +137,9 @@ class FakeForesight(Foresight):
 
     async def accuracy(self) -> EtaAccuracy:
         return self.told
+
+    async def prospect(self, workload: Workload) -> Eta | None:
+        return None
 
 
 class FakeControl(Control):

@@ -17,6 +17,7 @@ from ..rooms import Rooms
 from ..settings import PricesSettings
 from .callers import In, Submitter
 from .checks import check, time_limit_of
+from .etas import likely
 from .fixes import freedom_of, offered
 
 __all__ = ["router"]
@@ -36,17 +37,20 @@ async def judge(rooms: Rooms, person: Person, spec: JobSpec) -> Verdict:
     group = spec.group or ""
     job = Prospective(spec, person.name, group, time_limit_of(rooms, group, spec))
     workload, verdict, fixes = await rooms.control.advice.check(job, freedom_of(spec, person))
+    probably = await rooms.control.foresight.prospect(workload) if verdict.starts == "at" else None
     hours = job.time_limit / 3600
     gpus = workload.shape.total.gpu
+    currency = rooms.settings.prices.currency
     cost = _cost(rooms.settings.prices, spec, verdict.flavors, hours)
     return Verdict(
         starts=verdict.starts,
         code=verdict.reason.code if verdict.reason is not None else None,
-        message=_sentence(verdict, gpus * hours, cost, rooms.settings.prices.currency, now),
+        message=_sentence(verdict, now) + likely(probably) + _uses(gpus * hours, cost, currency),
         eta=None if verdict.at is None else datetime.fromtimestamp(verdict.at, UTC),
         gpu_hours=round(gpus * hours, 3),
         cost=cost,
-        currency=rooms.settings.prices.currency if cost is not None else None,
+        likely=probably,
+        currency=currency if cost is not None else None,
         reason=verdict.reason,
         fixes=offered(rooms, person, spec, workload, fixes),
     )
@@ -64,9 +68,7 @@ def _cost(prices: PricesSettings, spec: JobSpec, flavors: tuple[str, ...], hours
     return round(total, 2)
 
 
-def _sentence(
-    verdict: advise.Verdict, gpu_hours: float, cost: float | None, currency: str, now: float
-) -> str:
+def _sentence(verdict: advise.Verdict, now: float) -> str:
     if verdict.starts == "now":
         flavors = " and ".join(dict.fromkeys(verdict.flavors))
         says = f"It would start now, on {flavors}."
@@ -75,7 +77,11 @@ def _sentence(
         says = {"at": "It would wait. ", "never": "It would never start. "}[verdict.starts] + message
         if verdict.at is not None:
             says += f" It would start within {format_seconds(max(verdict.at - now, 1))}."
+    return says
+
+
+def _uses(gpu_hours: float, cost: float | None, currency: str) -> str:
     uses = [f"{gpu_hours:g} GPU-hours"] if gpu_hours else []
     if cost is not None:
         uses.append(f"{cost:.2f} {currency}")
-    return f"{says} At most {' and '.join(uses)}." if uses else says
+    return f" At most {' and '.join(uses)}." if uses else ""

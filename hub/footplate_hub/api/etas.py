@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry
@@ -11,13 +12,26 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from footplate_spec import EtaAccuracy
+from footplate_spec import Eta, EtaAccuracy
+from footplate_spec.units import format_seconds
 
 from .callers import Caller, In
 
-__all__ = ["router"]
+__all__ = ["likely", "router"]
 
 router = APIRouter(tags=["groups"])
+
+
+def likely(eta: Eta | None) -> str:
+    """A range as a sentence that follows another; nothing where it is not known."""
+    if eta is None or eta.low is None or eta.high is None:
+        return ""
+    now = datetime.now(UTC)
+    low, high = ((moment - now).total_seconds() for moment in (eta.low, eta.high))
+    # No finer than it is known.
+    step = 10 if high < 600 else 60 if high < 3600 else 300
+    low, high = low // step * step, -(-high // step) * step
+    return f" It probably starts in {format_seconds(low)} to {format_seconds(high)}, {eta.sentence}."
 
 
 @router.get("/etas")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from footplate_spec import Eta, Fix, JobSpec, JobState, JobSummary, Why
+from footplate_spec import Fix, JobSpec, JobState, JobSummary, Why
 from footplate_spec.units import format_seconds
 
 from ..control.specs import read_spec
@@ -12,6 +10,7 @@ from ..identity import Person
 from ..rooms import Rooms
 from ..store import jobs
 from .after import tell_cause, tell_reason
+from .etas import likely
 from .fixes import freedom_of, offered
 
 __all__ = ["explain"]
@@ -59,7 +58,7 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
     return Why(
         job=job,
         state=summary.state,
-        sentence=_sentence(row, summary, position) + _when(eta),
+        sentence=_sentence(row, summary, position) + likely(eta),
         reason=summary.reason,
         cause=summary.cause,
         position=position,
@@ -79,17 +78,6 @@ async def _fixes(rooms: Rooms, person: Person, row: jobs.JobRow, spec: JobSpec) 
         return []
     workload, found = answer
     return offered(rooms, owner, spec, workload, found)
-
-
-def _when(eta: Eta | None) -> str:
-    if eta is None or eta.low is None or eta.high is None:
-        return ""
-    now = datetime.now(UTC)
-    low, high = ((moment - now).total_seconds() for moment in (eta.low, eta.high))
-    # No finer than it is known.
-    step = 10 if high < 600 else 60 if high < 3600 else 300
-    low, high = low // step * step, -(-high // step) * step
-    return f" It probably starts in {format_seconds(low)} to {format_seconds(high)}, {eta.sentence}."
 
 
 def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:

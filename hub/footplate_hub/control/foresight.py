@@ -13,13 +13,14 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from footplate_spec import Eta, EtaAccuracy
+from footplate_spec import Eta, EtaAccuracy, Reason, ReasonCode
 
 from ..queue import eta as queue_eta
 from ..queue.honesty import Outcome
-from ..queue.model import Plan, Snapshot, Workload
+from ..queue.model import Blocked, Plan, Snapshot, Workload
 from ..store import Database, StoreError, etas
 from ..store.etas import Given
 from .board import Board
@@ -50,7 +51,7 @@ class Foresight:
         self._last: tuple[Snapshot, Plan] | None = None
         self._forecast: tuple[float, queue_eta.Forecast] | None = None
         self._new = False  # whether a pass was made since the forecast
-        self._playing = False
+        self._one = asyncio.Lock()  # who holds it may look ahead in a thread, or learn
         self._pending: list[Given] = []
         self._given: set[str] = set()  # waiting jobs that have a range
         self._outcomes: list[Given] = []
@@ -64,7 +65,7 @@ class Foresight:
 
     def eta(self, workload: Workload) -> Eta | None:
         """Give a range, or say why none is known; None as long as there is no forecast."""
-        if self._due() and not self._playing and self._size() <= _SMALL:
+        if self._due() and not self._one.locked() and self._size() <= _SMALL:
             self._note_forecast(self._play())
         if self._forecast is None:
             return None
@@ -72,13 +73,24 @@ class Foresight:
         found = forecast.of(workload)
         if found.middle is not None:
             self._remember(workload.id, found, now)
-        return Eta(
-            low=_moment(found.low),
-            middle=_moment(found.middle),
-            high=_moment(found.high),
-            basis=found.basis,
-            sentence=found.sentence,
-        )
+        return _answer(found)
+
+    async def prospect(self, workload: Workload) -> Eta | None:
+        """When one would start that does not wait yet, behind those who do; not stored."""
+        if self._last is None:
+            return None
+        snapshot, plan = self._last
+        reason = Reason(code=ReasonCode.PENDING_EVALUATION, message="")
+        asked = replace(plan, blocked=(*plan.blocked, Blocked((workload,), reason)))
+        forecaster = queue_eta.Forecaster(self._forecaster.durations, self._forecaster.errors)
+        async with self._one:
+            names, now = self._names(), time.time()
+            forecast = await asyncio.to_thread(forecaster.forecast, snapshot, asked, now, names)
+        return _answer(forecast.of(workload))
+
+    def _names(self) -> dict[str, str]:
+        names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
+        return names | {id_: live.spec.name for id_, live in self._board.attempts.items()}
 
     def _due(self) -> bool:
         old = self._forecast is None or self._forecast[0] < time.time() - _FRESH
@@ -91,9 +103,7 @@ class Foresight:
         """Everything that a forecast needs, taken now; calling it may be done in a thread."""
         assert self._last is not None
         snapshot, plan = self._last
-        names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
-        names |= {id_: live.spec.name for id_, live in self._board.attempts.items()}
-        now = time.time()
+        names, now = self._names(), time.time()
         self._new = False
         return lambda: (now, self._forecaster.forecast(snapshot, plan, now, names))
 
@@ -104,12 +114,8 @@ class Foresight:
         """Look ahead anew, apart from the loop that answers people."""
         if not self._due():
             return
-        play = self._play()
-        self._playing = True
-        try:
-            await asyncio.to_thread(self._note_forecast, play)
-        finally:
-            self._playing = False
+        async with self._one:
+            await asyncio.to_thread(self._note_forecast, self._play())
 
     def _remember(self, job: str, eta: queue_eta.Eta, now: float) -> None:
         assert eta.low is not None
@@ -150,9 +156,10 @@ class Foresight:
             came = {row: given.started for row, given in started.items() if given.started is not None}
             await self._database.write(lambda t: etas.settle(t, came))
             self._learn(list(started.values()))
-        for job in ended:
-            self._seen = max(self._seen, job.ended)
-            self._forecaster.durations.add(job.group, job.owner, job.name, job.time_limit, job.ran)
+        async with self._one:
+            for job in ended:
+                self._seen = max(self._seen, job.ended)
+                self._forecaster.durations.add(job.group, job.owner, job.name, job.time_limit, job.ran)
 
     async def _foretell(self) -> None:
         """Give every job among the first in line one range, so that there is something to learn from."""
@@ -207,6 +214,16 @@ def _verdict(row: Given) -> str:
 
 def _median(values: list[float]) -> float | None:
     return statistics.median(values) if values else None
+
+
+def _answer(found: queue_eta.Eta) -> Eta:
+    return Eta(
+        low=_moment(found.low),
+        middle=_moment(found.middle),
+        high=_moment(found.high),
+        basis=found.basis,
+        sentence=found.sentence,
+    )
 
 
 def _moment(seconds: float | None) -> datetime | None:

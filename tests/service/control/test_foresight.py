@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.control import Rig, eventually
 
 ALL = [{"name": "worker", "resources": {"cpu": 4}}]
@@ -65,3 +67,18 @@ async def test_an_eta_of_a_job_that_is_stopped_while_it_waits_is_not_open_any_mo
     await one.control.foresight.round()
     accuracy = await one.control.foresight.accuracy()
     assert (accuracy.open, accuracy.settled) == (0, 0)
+
+
+async def test_a_job_that_is_only_asked_about_gets_a_range_behind_those_who_wait_and_is_not_stored(
+    one: Rig,
+) -> None:
+    first = await one.submit(roles=ALL, time_limit="10m")
+    await one.until(first, "starting")
+    second = await one.submit(roles=ALL, time_limit="10m")
+    waits = await given(one, second)
+    workload = one.control._board.jobs[second].workload
+    asked = await one.control.foresight.prospect(replace(workload, id="", place=workload.place + 1))
+    assert asked is not None
+    assert asked.middle > waits.middle
+    await one.control.foresight.round()
+    assert {row.job for row in one.control.foresight._pending} <= {second}
