@@ -1,0 +1,24 @@
+"""How a job that waits reads."""
+
+from __future__ import annotations
+
+from footplate.wording import waiting_sentence
+from footplate_spec import Fix, JobState, Reason, ReasonCode, Why
+
+REASON = Reason(code=ReasonCode.WAITING_FOR_CAPACITY, message="Needs 8 GPUs; 4 of 8 are free.")
+WAIT = Fix(kind="wait", sentence="no change: starts within 1h", start="2026-01-01T00:00:00Z")
+SPLIT = Fix(kind="split", sentence="2 × 4 GPUs instead of 8 on one node: starts now", change={"roles": []})
+
+
+def why(**fields: object) -> Why:
+    return Why(job="a", state=JobState.QUEUED, sentence="It waits in line.", **fields)
+
+
+def test_who_waits_is_told_the_place_the_reason_and_the_cheapest_change_that_starts_it_now():
+    assert waiting_sentence(why()) == "waiting: It waits in line."
+    assert waiting_sentence(why(position=2, reason=REASON, fixes=[WAIT])) == (
+        "position 2: Needs 8 GPUs; 4 of 8 are free."
+    )
+    assert waiting_sentence(why(position=2, reason=REASON, fixes=[WAIT, SPLIT])) == (
+        "position 2: Needs 8 GPUs; 4 of 8 are free. (2 × 4 GPUs instead of 8 on one node: starts now)"
+    )
