@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .inside import checkpoint, output, report, resume, stopping
     from .launch import check, submit, train
     from .session import attach, jobs, me, nodes, quota, secrets
+    from .sweep import sweep as map  # noqa: A004 - what executors call it
 
 __all__ = [
     "FootplateError",
@@ -48,6 +49,7 @@ __all__ = [
     "check",
     "checkpoint",
     "jobs",
+    "map",
     "me",
     "nodes",
     "output",
@@ -65,6 +67,7 @@ _HOME = {
     "Job": ".handle",
     **dict.fromkeys(("checkpoint", "output", "report", "resume", "stopping"), ".inside"),
     **dict.fromkeys(("check", "submit", "train"), ".launch"),
+    "map": ".sweep",
     **dict.fromkeys(("attach", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], ".errors"),
 }
@@ -73,7 +76,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name], __name__), name)
+    value = getattr(import_module(_HOME[name], __name__), "sweep" if name == "map" else name)
     globals()[name] = value
     return value
 

@@ -81,8 +81,9 @@ class Client:
         group: str | None = None,
         owner: str | None = None,
         limit: int = 20,
+        parent: str | None = None,
     ) -> list[JobSummary]:
-        """Jobs that one may see, newest first."""
+        """Jobs that one may see, newest first; an array is one, its runs are those with it as ``parent``."""
         found: list[JobSummary] = []
         before: str | None = None
         while len(found) < limit:
@@ -93,6 +94,7 @@ class Client:
                     "state": state,
                     "group": group,
                     "owner": owner,
+                    "parent": parent,
                     "limit": min(limit - len(found), 500),
                     "before": before,
                 },

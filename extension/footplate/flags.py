@@ -53,6 +53,11 @@ _FLAGS = (
     click.option("--volume", "volumes", multiple=True, metavar="NAME:PATH", help="A volume to mount."),
     click.option("--pip", multiple=True, metavar="PACKAGE", help="A package on top of the environment."),
     click.option("--setup", metavar="FILE", help="A shell script that runs once before, cached."),
+    click.option("--array", type=int, metavar="N", help="N runs, each with FOOTPLATE_ARRAY_INDEX."),
+    click.option(
+        "--grid", multiple=True, metavar="NAME=A,B", help="A run for each value, in FOOTPLATE_PARAM_NAME."
+    ),
+    click.option("--at-once", type=int, metavar="N", help="The most of these runs at one time."),
     click.option(
         "--after",
         multiple=True,

@@ -144,7 +144,7 @@ class Job:
         """What it gave back, waiting for it.
 
         A function's return value; a cell's variables by name; None for a command, whose files
-        `download` brings.
+        `download` brings. Of an array, a list of what its runs gave back, in order.
 
         Parameters
         ----------
@@ -162,8 +162,15 @@ class Job:
         """
         self.wait(timeout)
         self.raise_for_failure()
+        if self._seen.array is not None:
+            return [run.result(trust=trust) for run in self.runs()]
         values = self.values(trust)
         return values["return"] if set(values) == {"return"} else values or None
+
+    def runs(self) -> list[Job]:
+        """The runs of an array that there are so far, in order."""
+        found = self._client.jobs(parent=self.id, limit=100_000)
+        return [Job(self._client, run) for run in sorted(found, key=lambda run: run.index or 0)]
 
     def values(self, trust: str | None = None) -> dict[str, Any]:
         """The values that an ended job left, by name."""

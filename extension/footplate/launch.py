@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-__all__ = ["Launch", "cell_job", "check", "command_job", "function_job", "submit", "train"]
+__all__ = [
+    "Launch",
+    "cell_job",
+    "check",
+    "code_and_options",
+    "command_job",
+    "function_job",
+    "submit",
+    "train",
+]
 
 _CODE_WORDS = ("workspace", "git", "ref", "path", "submodules", "git_secret")
 
@@ -119,7 +128,7 @@ def train(
     --------
     >>> job = fp.train(fit, X, y, gpus=8, replicas=2, time="2h")  # doctest: +SKIP
     """
-    code, rest = _split(options, AUTO)
+    code, rest = code_and_options(options, AUTO)
     return function_job(function, args, dict(kwargs or {}), code, rest).send()
 
 
@@ -135,7 +144,7 @@ def submit(command: str | Sequence[str], **options: Any) -> Job:
     """
     if "git" not in options:
         options.setdefault("workspace", ".")
-    code, rest = _split(options, None)
+    code, rest = code_and_options(options, None)
     return command_job(command, code, rest).send()
 
 
@@ -157,17 +166,17 @@ def check(code: Callable[..., Any] | str | Sequence[str], *args: Any, **options:
     """
     if callable(code):
         kwargs = dict(options.pop("kwargs", None) or {})
-        where, rest = _split(options, AUTO)
+        where, rest = code_and_options(options, AUTO)
         return function_job(code, args, kwargs, where, rest).check()
     if args:
         raise WrongCallError("a command has no further arguments; write them into the command")
     if "git" not in options:
         options.setdefault("workspace", ".")
-    where, rest = _split(options, None)
+    where, rest = code_and_options(options, None)
     return command_job(code, where, rest).check()
 
 
-def _split(options: dict[str, Any], workspace: str | None) -> tuple[Code, Options]:
+def code_and_options(options: dict[str, Any], workspace: str | None) -> tuple[Code, Options]:
     """The words about code apart from the others; a wrong word is refused before any file is read."""
     words = {word: options.pop(word) for word in _CODE_WORDS if word in options}
     rest = read_options(options)

@@ -72,6 +72,9 @@ class Options:
         Path in the job by volume name, or ``"name:path"``.
     pip, setup
         Packages and a shell script on top of the environment, installed once.
+    array, grid, at_once
+        Many runs of one job: a number, each with ``FOOTPLATE_ARRAY_INDEX``; or values by name, ``{"lr": [0.1,
+        0.01]}`` or ``"lr=0.1,0.01"``, each combination with ``FOOTPLATE_PARAM_LR``; and how many at one time.
     after
         Jobs that must have succeeded first: handles or ids; ``"id:failed"`` and ``"id:finished"`` wait for
         another end.
@@ -100,6 +103,9 @@ class Options:
     volumes: Mapping[str, str] | Iterable[str] = ()
     pip: str | Iterable[str] = ()
     setup: str | None = None
+    array: int | None = None
+    grid: Mapping[str, Iterable[Any]] | Iterable[str] = ()
+    at_once: int | None = None
     after: Any = ()
     exclude: str | Iterable[str] = ()
     nodes_with: Mapping[str, str] | Iterable[str] = ()
@@ -138,6 +144,7 @@ class Options:
             "secrets": [self._secret(text) for text in _list(self.secrets)],
             "mounts": [{"volume": name, "path": path} for name, path in self._volumes()],
             "setup": {**({"pip": pip} if (pip := _list(self.pip)) else {}), **_given(script=self._setup())},
+            "array": self._array(),
             "after": self._after(),
             "exclude": self._exclude(),
             "placement": {"nodes": labels} if (labels := _pairs(self.nodes_with, "nodes_with")) else {},
@@ -192,6 +199,19 @@ class Options:
         if self.setup is None or "\n" in self.setup or not Path(self.setup).is_file():
             return self.setup
         return Path(self.setup).read_text(encoding="utf-8")
+
+    def _array(self) -> dict[str, Any]:
+        if isinstance(self.grid, Mapping):
+            grid = {name: list(values) for name, values in self.grid.items()}
+        else:
+            grid = {
+                name: [_number(value) for value in values.split(",")]
+                for name, values in _pairs(self.grid, "grid").items()
+            }
+        found = _given(count=self.array, grid=grid or None, at_once=self.at_once)
+        if found and "count" not in found and not grid:
+            raise WrongCallError("at_once goes with array or grid")
+        return found
 
     def _after(self) -> list[dict[str, str]]:
         found = []
@@ -265,6 +285,16 @@ def _many(value: str | Iterable[str] | None) -> str | list[str] | None:
         return None
     names = value.split(",") if isinstance(value, str) else list(value)
     return names[0] if len(names) == 1 else names
+
+
+def _number(text: str) -> int | float | str:
+    """``0.1`` and ``3`` as numbers, all else as it was typed."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _pairs(value: Mapping[str, str] | Iterable[str], what: str) -> dict[str, str]:

@@ -66,14 +66,18 @@ def attach(job: str) -> Job:
 
 
 def jobs(
-    state: str | None = None, group: str | None = None, owner: str | None = None, limit: int = 20
+    state: str | None = None,
+    group: str | None = None,
+    owner: str | None = None,
+    limit: int = 20,
+    parent: str | None = None,
 ) -> Table:
     """Jobs that one may see, newest first, as a table that is also a sequence of handles."""
     from .handle import Job
     from .wording import job_rows
 
     here = client()
-    found = here.jobs(state, group, owner, limit)
+    found = here.jobs(state, group, owner, limit, parent)
     return Table([Job(here, summary) for summary in found], *job_rows(found), models=found)
 
 

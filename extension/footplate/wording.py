@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from footplate_spec import JOB_FINAL, EtaAccuracy, JobState, JobSummary, Node, QuotaUse, Why
+from footplate_spec import JOB_FINAL, ArrayCounts, EtaAccuracy, JobState, JobSummary, Node, QuotaUse, Why
 from footplate_spec.units import format_bytes, format_cpu, format_seconds
 
 __all__ = [
     "accuracy_sentence",
     "amount",
+    "array_words",
     "duration",
     "job_rows",
     "node_rows",
@@ -70,6 +71,14 @@ def amount(value: int | None, resource: str) -> str:
     return format_bytes(value) if resource == "memory" else str(value)
 
 
+def array_words(array: ArrayCounts) -> str:
+    """How far an array has come: ``12 of 20 done, 1 failed, 4 run``."""
+    done = array.succeeded + array.failed + array.cancelled
+    told = [f"{done} of {array.size} done"]
+    told += [f"{count} {word}" for count, word in ((array.failed, "failed"), (array.running, "run")) if count]
+    return ", ".join(told)
+
+
 def job_rows(jobs: Sequence[JobSummary]) -> Rows:
     """Columns and rows of a list of jobs."""
     rows = []
@@ -80,6 +89,8 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
         elif job.cause:
             note = f"{job.cause.code}: {job.cause.message}"
         gpus = f"{job.gpu} (declared)" if job.declared and job.gpu else str(job.gpu)
+        if job.array is not None:
+            note = f"{array_words(job.array)}{'; ' if note else ''}{note}"
         rows.append([job.id, state_word(job), job.owner, job.group, gpus, duration(job), note])
     return ("job", "state", "owner", "group", "GPUs", "for", "why"), rows
 

@@ -8,6 +8,7 @@ from .group import Amounts, Group, PersonLimits, Quota, QuotaUse, Usage
 from .hold import Hold
 from .job import (
     After,
+    Array,
     Command,
     Exclude,
     FunctionSource,
@@ -32,6 +33,7 @@ from .states import JOB_FINAL, REPLICA_FINAL, JobState, ReplicaState, may_follow
 from .tree import Tree, TreeFile
 from .version import __version__
 from .views import (
+    ArrayCounts,
     AttemptView,
     Fix,
     FollowItem,
@@ -52,6 +54,8 @@ __all__ = [
     "After",
     "Amounts",
     "Answer",
+    "Array",
+    "ArrayCounts",
     "AttemptView",
     "Cause",
     "CauseCode",

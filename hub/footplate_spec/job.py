@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
@@ -12,6 +13,7 @@ from .units import Bytes, Cpu, Seconds
 
 __all__ = [
     "After",
+    "Array",
     "Command",
     "Exclude",
     "FunctionSource",
@@ -35,6 +37,9 @@ __all__ = [
 OnFailure = Literal["restart_replica", "restart_gang", "fail_job", "ignore"]
 OnSuccess = Literal["wait_all", "end_job"]
 Command = list[Annotated[str, StringConstraints(max_length=100_000)]] | str
+
+
+GridValue = bool | int | float | Annotated[str, StringConstraints(max_length=10_000)]
 
 
 class WorkspaceSource(Submitted):
@@ -255,6 +260,50 @@ class After(Submitted):
     outcome: Literal["succeeded", "failed", "finished"] = "succeeded"
 
 
+class Array(Submitted):
+    """Many runs of one job: ``count`` of them, or one for each combination of the values of ``grid``.
+
+    Parameters
+    ----------
+    at_once
+        The most that wait or run at one time; unset: as many as there is room for.
+    """
+
+    what: ClassVar[str] = "array"
+    count: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
+    grid: dict[EnvName, Annotated[list[GridValue], Field(min_length=1, max_length=100_000)]] | None = None
+    at_once: Annotated[int, Field(ge=1, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.count is None) == (not self.grid):
+            raise ValueError("an array has a count or a grid")
+        if self.size > 100_000:
+            raise ValueError(f"is {self.size} runs; an array has at most 100000")
+        names = [name.upper() for name in self.grid or {}]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two names of the grid are {max(names, key=names.count)} as variables")
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many runs."""
+        return self.count or math.prod(len(values) for values in (self.grid or {}).values())
+
+    def values(self, index: int) -> dict[str, bool | float | str]:
+        """What the grid says of one run; the last name changes fastest."""
+        found: dict[str, bool | float | str] = {}
+        for name, values in reversed((self.grid or {}).items()):
+            index, place = divmod(index, len(values))
+            found[name] = values[place]
+        return dict(reversed(found.items()))
+
+    def variables(self, index: int) -> dict[str, str]:
+        """What one run finds in its environment."""
+        named = {f"FOOTPLATE_PARAM_{name.upper()}": str(value) for name, value in self.values(index).items()}
+        return {"FOOTPLATE_ARRAY_INDEX": str(index), **named}
+
+
 def _one_or_many(value: Any) -> str:
     return "many" if isinstance(value, list) else "one"
 
@@ -286,6 +335,7 @@ class JobSpec(Submitted):
         default=None, description="Unset: the group's default; never above its maximum."
     )
     after: Annotated[list[After], Field(max_length=100)] = Field(default_factory=list)
+    array: Array | None = None
     exclude: Exclude = Field(default_factory=Exclude)
     placement: Placement = Field(default_factory=Placement)
     recovery: Recovery = Field(default_factory=Recovery)
@@ -310,6 +360,12 @@ class JobSpec(Submitted):
         if self.time_limit is not None and self.time_limit <= 0:
             raise ValueError("time_limit must be more than nothing")
         return self
+
+    def run(self, index: int) -> JobSpec:
+        """The job that is one run of this array."""
+        assert self.array is not None
+        env = {**self.env, **self.array.variables(index)}
+        return self.model_copy(update={"array": None, "after": [], "env": env})
 
     @property
     def replicas(self) -> int:

@@ -14,6 +14,7 @@ from .reasons import Cause, Reason, ReasonCode
 from .states import JobState, ReplicaState
 
 __all__ = [
+    "ArrayCounts",
     "AttemptView",
     "Fix",
     "FollowItem",
@@ -39,6 +40,18 @@ class Me(Answer):
     version: str
 
 
+class ArrayCounts(Answer):
+    """How far an array has come; what is not made yet is counted as queued."""
+
+    size: int
+    queued: int = 0
+    running: int = 0
+    suspended: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
 class JobSummary(Answer):
     """One row of a list of jobs."""
 
@@ -59,6 +72,9 @@ class JobSummary(Answer):
     ended: datetime | None = None
     reason: Reason | None = None
     cause: Cause | None = None
+    array: ArrayCounts | None = None
+    parent: str | None = Field(default=None, description="The array that it is one run of.")
+    index: int | None = None
 
 
 class ReplicaView(Answer):

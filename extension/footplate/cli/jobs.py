@@ -19,6 +19,7 @@ _STATES = ("queued", "starting", "running", "suspended", "succeeded", "failed", 
 @click.option("--state", type=click.Choice(_STATES), help="Only these.")
 @click.option("--group", help="Only of this group.")
 @click.option("--owner", help="Only of this person.")
+@click.option("--array", "parent", metavar="JOB", help="The runs of this array.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @as_json
 @click.pass_context

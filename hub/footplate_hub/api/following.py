@@ -68,6 +68,7 @@ class Reader:
         """Read the state; what is new about it."""
         async with self.rooms.database.read() as connection:
             row = await jobs.find(connection, self.job)
+            counts = await views.runs_of(connection, row) if row is not None else None
             place = await views.log_place(connection, self.job, self.role, self.replica, least=self.attempt)
         if row is None:
             return [FollowItem(kind="end")]
@@ -75,7 +76,7 @@ class Reader:
             self.attempt, self.execution, self.offset, self._pending = place.number, 1, 0, b""
         self.place = place
         items = []
-        summary = jobs.summary(row, self.rooms.control.reason(self.job))
+        summary = jobs.summary(row, self.rooms.control.reason(self.job), counts)
         if summary != self.summary:
             self.summary = summary
             items.append(FollowItem(kind="job", job=summary))

@@ -25,7 +25,7 @@ from footplate_spec.base import Answer
 
 from ..identity import Person
 from ..rooms import Rooms
-from ..store import Transaction, events, jobs, views
+from ..store import Transaction, arrays, events, jobs, views
 from .after import check_after, hide_after, tell_cause, tell_reason
 from .callers import Caller, In, Submitter
 from .checks import check, secret_names, time_limit_of
@@ -134,6 +134,7 @@ async def list_jobs(
     state: Annotated[str | None, Query(description="States, with commas between them.")] = None,
     group: str | None = None,
     owner: str | None = None,
+    parent: Annotated[str | None, Query(description="The runs of this array.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> Response:
@@ -149,10 +150,14 @@ async def list_jobs(
             states=states,
             group=group,
             owner=owner,
+            parent=parent,
             limit=limit + 1,
             before=_mark(before),
         )
-    items = [jobs.summary(row, rooms.control.reason(row["id"])) for row in rows[:limit]]
+        counts = await arrays.run_counts(connection, [row["id"] for row in rows if row["array_size"]])
+    items = [
+        jobs.summary(row, rooms.control.reason(row["id"]), counts.get(row["id"])) for row in rows[:limit]
+    ]
     last = rows[limit - 1] if len(rows) > limit else None
     following = f"{last['submitted']!r}~{last['id']}" if last is not None else None
     return json_of(JobPage(items=items, next=following))

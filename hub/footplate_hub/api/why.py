@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from footplate_spec import Fix, JobSpec, JobState, JobSummary, Why
+from footplate_spec import ArrayCounts, Fix, JobSpec, JobState, JobSummary, Why
 from footplate_spec.units import format_seconds
 
 from ..control.specs import read_spec
 from ..identity import Person
 from ..rooms import Rooms
-from ..store import jobs
+from ..store import jobs, views
 from .after import tell_cause, tell_reason
 from .etas import likely
 from .fixes import freedom_of, offered
@@ -35,7 +35,9 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
         Whether to say when it will start, and what would start it now: both change from second to second.
     """
     job = row["id"]
-    summary = jobs.summary(row, rooms.control.reason(job))
+    async with rooms.database.read() as connection:
+        counts = await views.runs_of(connection, row)
+    summary = jobs.summary(row, rooms.control.reason(job), counts)
     spec = read_spec(row["spec"])
     if spec.after:
         told = {
@@ -80,9 +82,27 @@ async def _fixes(rooms: Rooms, person: Person, row: jobs.JobRow, spec: JobSpec) 
     return offered(rooms, owner, spec, workload, found)
 
 
+def _of_runs(array: ArrayCounts) -> str:
+    told = [
+        f"{count} {word}"
+        for count, word in (
+            (array.succeeded, "succeeded"),
+            (array.failed, "failed"),
+            (array.cancelled, "cancelled"),
+            (array.running, "running"),
+            (array.queued, "waiting"),
+            (array.suspended, "suspended"),
+        )
+        if count
+    ]
+    return f"Of {array.size} runs: {', '.join(told)}."
+
+
 def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:
     if summary.stopping:
         return f"It is being stopped{_STOPPING.get(row['stopping'], '')}: {_TOLD}"
+    if summary.array is not None and summary.cause is None:
+        return _of_runs(summary.array) + (f" {summary.reason.message}" if summary.reason is not None else "")
     if summary.reason is not None:
         place = f"Number {position} in line. " if position is not None else ""
         return place + summary.reason.message

@@ -27,6 +27,7 @@ from ..queue.model import (
 )
 from ..queue.quota import lineage
 from ..settings import Settings
+from ..store.attempts import AttemptRecord
 from ..store.blocks import Blocks
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
 from .groups import group_model
@@ -86,6 +87,8 @@ class Board:
         self._held_clusters: dict[str, Reason] = {}
         self.blocks = Blocks()
         self.dependencies = Dependencies()
+        self.runs: dict[str, set[str]] = {}  # of each array, those that have not ended
+        self.told: set[str] = set()  # jobs that heard how another ended, since the last pass
         self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
 
     # Nodes
@@ -181,6 +184,8 @@ class Board:
         """Bring the indexes in step with a job's life."""
         life, job = live.life, live.life.job
         self.hopeless.discard(job.id)
+        if job.parent is not None:
+            self._sync_run(job.parent, job.id, ended=job.state in JOB_FINAL)
         if job.state in JOB_FINAL:
             self.jobs.pop(job.id, None)
             self.dependencies.forget(job.id)
@@ -188,7 +193,9 @@ class Board:
             self.jobs[job.id] = live
             if not life.live and never_satisfied(self.dependencies.of(job.id)) is not None:
                 self.hopeless.add(job.id)
-        workload = self._workload(live) if job.state is JobState.QUEUED else None
+        # An array does not run itself; its runs do.
+        waits = job.state is JobState.QUEUED and live.spec.array is None
+        workload = self._workload(live) if waits else None
         if workload != live.workload:
             self._stop_waiting(live)
             if workload is not None:
@@ -198,9 +205,20 @@ class Board:
                     line = self.lines[key] = WaitingLine(*key)
                 line.add(workload)
                 live.workload = workload
-        attempt = life.attempt
-        if attempt is None:
+        if life.attempt is not None:
+            self._sync_attempt(live, life.attempt)
+
+    def _sync_run(self, array: str, run: str, *, ended: bool) -> None:
+        runs = self.runs.setdefault(array, set())
+        if not ended:
+            runs.add(run)
             return
+        runs.discard(run)
+        if not runs:
+            del self.runs[array]
+
+    def _sync_attempt(self, live: LiveJob, attempt: AttemptRecord) -> None:
+        life, job = live.life, live.life.job
         self.attempts[attempt.id] = live
         if attempt.ended is not None:
             self.running.pop(attempt.id, None)
@@ -220,6 +238,7 @@ class Board:
         for job in self.dependencies.ended(upstream, state):
             if job in self.jobs:
                 self.sync(self.jobs[job])
+                self.told.add(job)
 
     def began(self, live: LiveJob) -> None:
         """Its processes run, or its limit or priority changed: what the queue knows of it is known anew."""
@@ -264,6 +283,10 @@ class Board:
         """Why a job in a line does not start, as of the last pass."""
         line = self.line_of(live)
         return line.reason_of(live.workload) if line is not None and live.workload is not None else None
+
+    def waits_for_jobs(self, job: str) -> bool:
+        """Whether others must end before a job may start."""
+        return waiting_for_jobs(self.dependencies.of(job)) is not None
 
     def waits(self, job: str) -> bool:
         """Whether a job is in a line."""

@@ -32,6 +32,7 @@ from ..tokens import ReplicaId, ReplicaTokens
 from .board import Board, LiveJob
 from .context import Refused, ReplicaContext
 from .course import hear
+from .dependencies import waiting_for_jobs
 from .dispatcher import Dispatcher
 from .foresight import Foresight
 from .life import Life, Turn
@@ -149,6 +150,7 @@ class Control:
         for life in found.values():
             live = LiveJob(life, read_spec(life.job.spec))
             self._board.dependencies.expect(live.id, live.spec)
+            self._dispatcher.arrays.due.add(life.job.parent or life.job.id)
             live.stopping_since = time.monotonic() if life.job.stopping else None
             self._board.sync(live)
             if life.live:
@@ -169,6 +171,12 @@ class Control:
             self._reconciler.apply(live)
         if after.job.state in JOB_FINAL:
             self._board.ended(live.id, after.job.state)
+        if (after.job.parent or live.spec.array) and (after.job.state, after.job.stopping) != (
+            before.job.state,
+            before.job.stopping,
+        ):
+            self._dispatcher.arrays.due.add(after.job.parent or live.id)
+            self._dispatcher.wake()
         if (before.live, before.job.state, before.job.priority) != (
             after.live,
             after.job.state,
@@ -189,6 +197,8 @@ class Control:
             return None
         if live.life.job.state is JobState.SUSPENDED:
             return _SUSPENDED
+        if live.spec.array is not None:
+            return waiting_for_jobs(self._board.dependencies.of(job)) or self._dispatcher.arrays.reason(live)
         return (self._board.reason(live) or _PENDING) if live.workload is not None else None
 
     def position(self, job: str) -> tuple[int, list[str]] | None:
@@ -227,7 +237,10 @@ class Control:
         def decide(turn: Turn) -> None:
             if turn.job.state in JOB_FINAL:
                 raise Refused(f"{job} has ended already.")
-            if not turn.before.live:
+            if turn.spec.array is not None:
+                if turn.job.stopping is None:
+                    turn.stop("cancelled", actor=actor)  # its runs first
+            elif not turn.before.live:
                 turn.finish(JobState.CANCELLED, actor=actor)
             elif turn.job.stopping == "finished":
                 raise Refused(f"{job} is ending already.")
@@ -246,6 +259,7 @@ class Control:
         """
 
         def decide(turn: Turn) -> None:
+            _refuse_one_run(turn)
             if turn.job.state is JobState.SUSPENDED or turn.job.state in JOB_FINAL:
                 raise Refused(f"{job} is {turn.job.state.value} already.")
             if turn.job.stopping not in {None, "gang", "preempted", "evicted"}:
@@ -268,6 +282,7 @@ class Control:
         """
 
         def decide(turn: Turn) -> None:
+            _refuse_one_run(turn)
             if turn.job.state is not JobState.SUSPENDED:
                 raise Refused(f"{job} is not suspended; it is {turn.job.state.value}.")
             turn.move(JobState.QUEUED)
@@ -383,6 +398,12 @@ class Control:
         if attempt is None or attempt.id != replica.attempt:
             return _released(1)
         return wanted(live.life, live.spec, (replica.role, replica.index), live.meeting)
+
+
+def _refuse_one_run(turn: Turn) -> None:
+    if turn.job.parent is not None:
+        sentence = f"suspend and resume {turn.job.parent}, or cancel this run alone"
+        raise Refused(f"{turn.job.id} is one run of an array; {sentence}.")
 
 
 def _released(execution: int) -> Desired:

@@ -23,6 +23,7 @@ from ..store import Database, Transaction, attempts, dependencies
 from ..store.attempts import JobRecord
 from ..store.jobs import EDITABLE
 from .advice import Advice
+from .arrays import Arrays
 from .board import Board, LiveJob
 from .course import Placed, admit, make_room, settle
 from .dependencies import never_satisfied
@@ -69,6 +70,7 @@ class Dispatcher:
         self._due = asyncio.Event()
         self._look = False
         self._seq = 0
+        self.arrays = Arrays(database, board, turns, lambda: self.wake(look=True))
         self.explanations = Explanations(database, board)
         self.disk_low: Reason | None = None
 
@@ -111,6 +113,7 @@ class Dispatcher:
                 live = LiveJob(Life(row), read_spec(row.spec))
                 self._board.dependencies.expect(live.id, live.spec)
                 self._board.sync(live)
+                self.arrays.due.add(row.parent or row.id)
             return
         async with live.lock:
             if live.life.live or row.state.value not in EDITABLE:
@@ -135,6 +138,9 @@ class Dispatcher:
                 if job in self._board.jobs:
                     self._board.sync(self._board.jobs[job])
 
+        self.arrays.due |= waiting | self._board.told
+        self._board.told.clear()
+
         def decide(turn: Turn) -> None:
             cause = never_satisfied(self._board.dependencies.of(turn.job.id))
             if cause is not None and not turn.before.live and turn.job.state not in JOB_FINAL:
@@ -147,6 +153,7 @@ class Dispatcher:
 
     async def _pass(self) -> None:
         await self._look_at_ends()
+        await self.arrays.look()
         self.disk_low = self._low_disk()
         snapshot = self._board.snapshot(self.disk_low)
         current = Pass(snapshot, time.time())

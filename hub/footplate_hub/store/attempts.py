@@ -75,6 +75,7 @@ class JobRecord:
     ended: float | None = None
     cause: Cause | None = None
     result: JobResult | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +316,7 @@ def _job(row: Any) -> JobRecord:
         attempt=row.attempt,
         restarts=row.restarts,
         owed=row.owed,
+        parent=row.parent,
         started=row.started,
         ended=row.ended,
         cause=Cause.model_validate_json(row.cause) if row.cause else None,

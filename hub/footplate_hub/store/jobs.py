@@ -6,7 +6,7 @@ What one person may see is decided here, in the query, so that no page or count 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from footplate_spec import (
     JOB_FINAL,
+    ArrayCounts,
     Cause,
     EventKind,
     JobSpec,
@@ -97,6 +98,9 @@ class NewJob:
     spec: JobSpec
     time_limit: int
     key: str | None = None
+    parent: str | None = None
+    index: int | None = None
+    place: float | None = None  # unset: at the end of the line
 
     @property
     def digest(self) -> str:
@@ -123,7 +127,8 @@ async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> lis
     rows: list[dict[str, Any]] = []
     for job in jobs:
         spec = job.spec
-        place = _line.next(t.now)
+        now = _line.next(t.now)
+        place = now if job.place is None else job.place
         rows.append(
             {
                 "id": job_id(spec.name),
@@ -140,7 +145,11 @@ async def insert_jobs(t: Transaction, owner: str, jobs: Sequence[NewJob]) -> lis
                 "time_limit": job.time_limit,
                 "attempt": 0,
                 "restarts": 0,
-                "submitted": place,
+                "submitted": now,
+                "parent": job.parent,
+                "array_index": job.index,
+                "array_size": spec.array.size if spec.array else None,
+                "array_next": 0 if spec.array else None,
                 "reason": PENDING,
                 "idempotency_key": job.key,
                 "idempotency_digest": job.digest if job.key else None,
@@ -229,6 +238,7 @@ async def page(
     states: Collection[str] = (),
     group: str | None = None,
     owner: str | None = None,
+    parent: str | None = None,
     limit: int = 100,
     before: tuple[float, str] | None = None,
 ) -> list[JobRow]:
@@ -236,6 +246,8 @@ async def page(
 
     Parameters
     ----------
+    parent
+        The runs of this array; unset: an array is one row, and its runs are not listed.
     before
         Submission time and id of the last job of the page before.
 
@@ -244,7 +256,7 @@ async def page(
     One indexed query for each source of visibility (own, each group), merged: an ``OR`` over them makes
     SQLite sort everything that is visible to show a hundred.
     """
-    filters: list[ColumnElement[bool]] = []
+    filters: list[ColumnElement[bool]] = [_j.c.parent.is_(None) if parent is None else _j.c.parent == parent]
     if states:
         filters.append(_j.c.state.in_(sorted(states)))
     if group is not None:
@@ -362,7 +374,13 @@ def _asks_for_more(old: JobSpec, new: JobSpec) -> bool:
 async def delete_finished(t: Transaction, job: str, actor: str | None) -> list[str] | None:
     """Delete a job that has ended; the ids of its attempts, whose files may go. None: it has not ended."""
     attempts = list(
-        (await t.execute(select(tables.attempts.c.id).where(tables.attempts.c.job == job))).scalars()
+        (
+            await t.execute(
+                select(tables.attempts.c.id)
+                .join(_j, _j.c.id == tables.attempts.c.job)
+                .where(or_(_j.c.id == job, _j.c.parent == job))
+            )
+        ).scalars()
     )
     statement = (
         delete(_j)
@@ -372,6 +390,7 @@ async def delete_finished(t: Transaction, job: str, actor: str | None) -> list[s
     group = (await t.execute(statement)).scalar_one_or_none()
     if group is None:
         return None
+    await t.execute(delete(_j).where(_j.c.parent == job))
     t.record(EventKind.JOB_DELETED, job, actor=actor, group=group)
     return attempts
 
@@ -379,13 +398,15 @@ async def delete_finished(t: Transaction, job: str, actor: str | None) -> list[s
 async def ended_before(connection: AsyncConnection, moment: float, limit: int = 200) -> list[str]:
     """Jobs that ended before ``moment``."""
     statement = (
-        select(_j.c.id).where(_j.c.state.in_([s.value for s in JOB_FINAL]), _j.c.ended < moment).limit(limit)
+        select(_j.c.id)
+        .where(_j.c.state.in_([s.value for s in JOB_FINAL]), _j.c.ended < moment, _j.c.parent.is_(None))
+        .limit(limit)
     )
     return list((await connection.execute(statement)).scalars())
 
 
-def summary(row: JobRow, reason: Reason | None = None) -> JobSummary:
-    """A row as people see it; ``reason`` is newer than the stored one."""
+def summary(row: JobRow, reason: Reason | None = None, counts: Mapping[str, int] | None = None) -> JobSummary:
+    """A row as people see it; ``reason`` is newer than the stored one, ``counts`` an array's runs."""
     waits = row["state"] in {JobState.QUEUED.value, JobState.SUSPENDED.value}
     if reason is None and waits and row["reason"]:
         reason = Reason.model_validate_json(row["reason"])
@@ -407,7 +428,18 @@ def summary(row: JobRow, reason: Reason | None = None) -> JobSummary:
         ended=row["ended"],
         reason=reason if waits else None,
         cause=Cause.model_validate_json(row["cause"]) if row["cause"] else None,
+        array=_array_counts(row, counts or {}) if row["array_size"] is not None else None,
+        parent=row["parent"],
+        index=row["array_index"],
     )
+
+
+def _array_counts(row: JobRow, counts: Mapping[str, int]) -> ArrayCounts:
+    unmade = 0 if row["state"] in JOB_FINAL else row["array_size"] - row["array_next"]
+    running = counts.get("starting", 0) + counts.get("running", 0)
+    told = {state: counts.get(state, 0) for state in ("suspended", "succeeded", "failed", "cancelled")}
+    queued = counts.get("queued", 0) + unmade
+    return ArrayCounts(size=row["array_size"], queued=queued, running=running, **told)
 
 
 async def existing(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:

@@ -74,9 +74,14 @@ jobs = Table(
     Column("reason", Text),
     Column("cause", Text),
     Column("result", Text),
+    Column("parent", Text),  # the array that it is one run of; that one's row ends and goes last
+    Column("array_index", Integer),
+    Column("array_size", Integer),
+    Column("array_next", Integer),  # of an array: the next run to be made
     Column("idempotency_key", Text),
     Column("idempotency_digest", Text),  # of the spec, so that a key used for another job is noticed
     UniqueConstraint("owner", "idempotency_key"),
+    Index("ix_jobs_parent_state", "parent", "state"),
     Index("ix_jobs_submitted_id", "submitted", "id"),
     Index("ix_jobs_state_submitted", "state", "submitted"),
     Index("ix_jobs_owner_submitted", "owner", "submitted"),

@@ -21,9 +21,10 @@ from footplate_spec import (
 )
 
 from . import tables
+from .arrays import run_counts
 from .jobs import JobRow, summary
 
-__all__ = ["LogPlace", "attempts_of", "job_view", "log_place", "result"]
+__all__ = ["LogPlace", "attempts_of", "job_view", "log_place", "result", "runs_of"]
 
 _a, _r = tables.attempts, tables.replicas
 
@@ -95,13 +96,18 @@ async def job_view(connection: AsyncConnection, row: JobRow, reason: Reason | No
     """Everything about a job that its group may see."""
     return JobView.model_validate(
         {
-            **summary(row, reason).model_dump(),
+            **summary(row, reason, await runs_of(connection, row)).model_dump(),
             "spec": json.loads(row["spec"]),
             "time_limit": row["time_limit"],
             "restarts": row["restarts"],
             "attempts": await attempts_of(connection, row["id"]) if row["attempt"] else [],
         }
     )
+
+
+async def runs_of(connection: AsyncConnection, row: JobRow) -> dict[str, int] | None:
+    """The runs of an array by state; None for any other job."""
+    return (await run_counts(connection, [row["id"]]))[row["id"]] if row["array_size"] else None
 
 
 async def result(connection: AsyncConnection, row: JobRow) -> JobResult | None:

@@ -22,11 +22,23 @@ def test_the_smallest_job_is_a_command():
     assert (job.replicas, job.priority, job.clusters, job.roles[0].resources.gpu) == (1, "normal", [], 0)
 
 
+def test_a_run_of_an_array_has_its_values_in_its_environment():
+    array = {"grid": {"lr": [0.1, 0.01], "opt": ["sgd", "adam", "lion"]}}
+    job = JobSpec.model_validate({**RUNS, "array": array, "env": {"A": "1"}})
+    run = job.run(4)
+
+    assert job.array.size == 6
+    assert (run.array, run.env) == (
+        None,
+        {"A": "1", "FOOTPLATE_ARRAY_INDEX": "4", "FOOTPLATE_PARAM_LR": "0.01", "FOOTPLATE_PARAM_OPT": "adam"},
+    )
+
+
 def test_an_unknown_field_is_refused_with_the_nearest_name():
     assert "'comand'; did you mean 'command'?" in refusal(comand=["true"])
 
 
-@pytest.mark.parametrize("field", ["image", "array", "notify", "output", "lifetime", "region"])
+@pytest.mark.parametrize("field", ["image", "notify", "output", "lifetime", "region"])
 def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     assert f"has no field {field!r}" in refusal(**RUNS, **{field: "x"})
 
@@ -35,6 +47,9 @@ def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     ("fields", "sentence"),
     [
         ({}, "nothing to run"),
+        ({**RUNS, "array": {}}, "an array has a count or a grid"),
+        ({**RUNS, "array": {"grid": {"a": list(range(1000)), "b": list(range(1000))}}}, "at most 100000"),
+        ({**RUNS, "array": {"grid": {"a": [1], "A": [1]}}}, "two names of the grid"),
         ({**RUNS, "after": [{"job": "a-1"}, {"job": "a-1", "outcome": "failed"}]}, "after names 'a-1' twice"),
         ({**RUNS, "after": [{"job": "a-1", "outcome": "done"}]}, "after.0.outcome"),
         ({**RUNS, "roles": [{"resources": {"gpu": -1}}]}, "roles.0.resources.gpu"),
