@@ -214,6 +214,7 @@ class _Stage:
         self._world = world
         self._prospects = 0
         self._ahead = ahead
+        self._double: _Stage | None = None
         self._standing = standing.without_reservations()
         self._admitter = Admitter(world.snapshot, world.nodes, self._standing, world.stoppable, world.now)
         for other in ahead:
@@ -230,16 +231,26 @@ class _Stage:
 
     def outcome(self, workload: Workload) -> tuple[Admission | Reservation | None, Reason | None]:
         """What its turn brings, and why it does not start; the stage stays as it is."""
-        fresh = _Stage(self._world, self._standing, self._ahead)
-        prospect = fresh._prospect(workload)
-        explainer = Explainer(self._world.snapshot, self._world.nodes, fresh._standing, self._world.now)
+        if self._double is None:
+            self._double = _Stage(self._world, self._standing, self._ahead)
+        double, self._double = self._double, None
+        kept = len(double._standing.ahead)
+        outcome, reason = double.consider(workload)
+        if outcome is None and len(double._standing.ahead) == kept:
+            self._double = double  # nothing was taken from it, or kept in it
+        return (None if isinstance(outcome, RoomMade) else outcome), reason
+
+    def consider(self, workload: Workload) -> tuple[Admission | RoomMade | Reservation | None, Reason | None]:
+        """Let it have its turn here, with all that follows."""
+        world, prospect = self._world, self._prospect(workload)
+        explainer = Explainer(world.snapshot, world.nodes, self._standing, world.now)
         outcome = None
-        if workload.waits is None and held_group(self._world.snapshot, workload.group) is None:
-            outcome = fresh._admitter.consider(workload, prospect)
+        if workload.waits is None and held_group(world.snapshot, workload.group) is None:
+            outcome = self._admitter.consider(workload, prospect)
         if isinstance(outcome, Admission):
             return outcome, None
         if isinstance(outcome, RoomMade):
-            return None, room_made(outcome.stopping, len(outcome.preemptions))
+            return outcome, room_made(outcome.stopping, len(outcome.preemptions))
         return outcome, explainer.explain(workload, prospect, outcome)
 
     def _prospect(self, workload: Workload) -> Prospect:
