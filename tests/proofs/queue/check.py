@@ -7,7 +7,7 @@ from footplate_hub.queue.model import Plan, Snapshot
 from .preempt import preemption_violations
 from .reserved import first_promised_the_earliest, reservations_kept, reservations_real
 from .started import gangs_whole, holds_respected, limits_kept, nodes_not_oversubscribed, places_permitted
-from .staying import everyone_once, nobody_forgotten
+from .staying import everyone_once, nobody_forgotten, nobody_overtaken
 
 __all__ = ["violations"]
 
@@ -23,6 +23,7 @@ PROMISES = (
     reservations_kept,
     first_promised_the_earliest,
     nobody_forgotten,
+    nobody_overtaken,
 )
 
 

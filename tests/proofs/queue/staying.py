@@ -13,7 +13,7 @@ from .reserved import busy_until, delays, end_of
 from .room import free_room, gangs, permitted, ways
 from .tree import Use, above, broken, person_broken
 
-__all__ = ["everyone_once", "nobody_forgotten"]
+__all__ = ["everyone_once", "nobody_forgotten", "nobody_overtaken"]
 
 MOST_TRIED = 3000  # placements tried for one way of one workload
 
@@ -35,6 +35,18 @@ def everyone_once(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:
     for admission in plan.admit:
         if admission.workload != everyone.get(admission.workload.id):
             yield f"{admission.workload.id} is admitted as something else"
+
+
+def nobody_overtaken(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:
+    """Of those who are alike, nobody starts before one who ranks first and runs no longer."""
+    admitted = {a.workload.id: a.workload for a in plan.admit}
+    for first in waiting_of(snapshot).values():
+        if first.id in admitted or first.waits is not None:
+            continue
+        for other in admitted.values():
+            alike = (first.group, first.shape, first.owner) == (other.group, other.shape, other.owner)
+            if alike and first.rank < other.rank and end_of(first, now) <= end_of(other, now):
+                yield f"{other.id} starts before {first.id}, which is alike and ranks first"
 
 
 def nobody_forgotten(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:

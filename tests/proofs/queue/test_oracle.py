@@ -266,6 +266,11 @@ WRONG = {
             blocked=(blocked(LARGE), blocked(SMALL, "ReservedForAhead")),
         ),
     ),
+    "one who came later goes first": (
+        "starts before w, which is alike",
+        world([node("n0", 2)], [ONE, replace(ONE, id="v", place=1.0)]),
+        Plan(admit=(admit(replace(ONE, id="v", place=1.0), on("n0", 2)),), blocked=(blocked(ONE),)),
+    ),
     "stopped by an equal": (
         "without a higher priority",
         world([node("n0", 2)], [ONE], runs("r", on("n0", 2))),
