@@ -110,8 +110,8 @@ def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
                         use.group,
                         place,
                         resource,
-                        amount(used, resource),
-                        amount(limit, resource),
+                        _used(use, resource),
+                        _limit(use, resource),
                         amount(queued, resource),
                         held,
                     ]
@@ -119,6 +119,20 @@ def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
         if held and len(rows) == shown:
             rows.append([use.group, place, "", "", "", "", held])
     return ("group", "flavor", "of", "used", "limit", "queued", "held"), rows
+
+
+def _used(use: QuotaUse, resource: str) -> str:
+    """What is in use, and how much of it is beyond the group's own."""
+    borrowed = getattr(use.borrowed, resource)
+    more = f" ({amount(borrowed, resource)} borrowed)" if borrowed else ""
+    return amount(getattr(use.used, resource), resource) + more
+
+
+def _limit(use: QuotaUse, resource: str) -> str:
+    """The group's own, and what it may have with what others lend."""
+    own, most = use.limit.get(resource), use.most.get(resource)
+    more = f" (at most {amount(most, resource)})" if most is not None and most != own else ""
+    return amount(own, resource) + more
 
 
 def node_rows(nodes: Sequence[Node]) -> Rows:

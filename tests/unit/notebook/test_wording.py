@@ -1,9 +1,9 @@
-"""How a job that waits reads."""
+"""How a job that waits reads, and what a group has and borrows."""
 
 from __future__ import annotations
 
-from footplate.wording import waiting_sentence
-from footplate_spec import Fix, JobState, Reason, ReasonCode, Why
+from footplate.wording import quota_rows, waiting_sentence
+from footplate_spec import Fix, JobState, QuotaUse, Reason, ReasonCode, Usage, Why
 
 REASON = Reason(code=ReasonCode.WAITING_FOR_CAPACITY, message="Needs 8 GPUs; 4 of 8 are free.")
 WAIT = Fix(kind="wait", sentence="no change: starts within 1h", start="2026-01-01T00:00:00Z")
@@ -22,3 +22,17 @@ def test_who_waits_is_told_the_place_the_reason_and_the_cheapest_change_that_sta
     assert waiting_sentence(why(position=2, reason=REASON, fixes=[WAIT, SPLIT])) == (
         "position 2: Needs 8 GPUs; 4 of 8 are free. (2 × 4 GPUs instead of 8 on one node: starts now)"
     )
+
+
+def test_a_quota_shows_what_is_borrowed_and_what_may_be():
+    use = QuotaUse(
+        group="a",
+        cluster="local",
+        flavor="h100",
+        limit={"gpu": 4},
+        most={"gpu": 6},
+        used=Usage(gpu=5),
+        borrowed=Usage(gpu=1),
+    )
+    _, rows = quota_rows([use])
+    assert rows[0][:5] == ["a", "local/h100", "gpu", "5 (1 borrowed)", "4 (at most 6)"]
