@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +26,9 @@ class Candidate:
 
     Parameters
     ----------
+    size
+        GPUs, CPU, memory that it frees of what is asked for, also on nodes that are no longer known: quotas
+        count them.
     lost
         GPU-seconds since it last saved what it did.
     """
@@ -35,13 +37,8 @@ class Candidate:
     why: Literal["priority", "reclaim"]
     rows: NDArray[np.intp]
     amounts: Room
+    size: tuple[int, int, int]
     lost: float
-
-    @cached_property
-    def size(self) -> tuple[int, int, int]:
-        """GPUs, CPU, memory that it frees."""
-        cpu, memory, gpu = (int(value) for value in self.amounts.sum(axis=0))
-        return (gpu, cpu, memory)
 
     @property
     def preference(self) -> tuple[Any, ...]:
@@ -106,18 +103,17 @@ def _candidate(
     now: float,
 ) -> Candidate | None:
     """An attempt as far as it stands in the way; none where it holds nothing that is asked for."""
-    held = [
-        (index[placement.cluster, placement.node], vector(placement.need))
-        for placement in attempt.placements
-        if (placement.cluster, placement.flavor) in asked and (placement.cluster, placement.node) in index
-    ]
+    held = [p for p in attempt.placements if (p.cluster, p.flavor) in asked]
     if not held:
         return None
+    known = [(row, vector(p.need)) for p in held if (row := index.get((p.cluster, p.node))) is not None]
+    total = sum((p.need for p in held), Amount())
     since = attempt.started if attempt.saved is None else attempt.saved
     return Candidate(
         attempt,
         why,
-        np.array([row for row, _ in held], dtype=np.intp),
-        np.array([amount for _, amount in held], dtype=np.int64),
+        np.array([row for row, _ in known], dtype=np.intp),
+        np.array([amount for _, amount in known], dtype=np.int64).reshape(len(known), 3),
+        (total.gpu, total.cpu, total.memory),
         sum(placement.need.gpu for placement in attempt.placements) * max(0.0, now - since),
     )

@@ -157,6 +157,15 @@ def test_quota_that_the_group_itself_uses_is_given_up_by_its_lower_priorities():
     )
 
 
+def test_what_runs_on_a_node_that_is_gone_still_uses_quota_and_may_give_it_up():
+    groups = {"research": GroupModel("research", {GPU: Quota(Limit(gpu=2), Limit(gpu=0))})}
+    scene = scene_of([A], [attempt("y", A, priority=20)], groups)
+    lost = attempt("x", B)
+    scene.quotas.take("research", "", lost.placements)
+    found = taken_for(workload("w", role(gpu=1), priority=10), replace(scene, running=[*scene.running, lost]))
+    assert names(found) == ["x"]
+
+
 def test_the_way_with_the_fewest_victims_is_chosen():
     old = node("o", gpu=4, flavor="old")
     running = [attempt("x", old, gpu=2), attempt("y", old, gpu=2), attempt("z", A, gpu=4)]
