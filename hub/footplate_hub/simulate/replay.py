@@ -180,6 +180,7 @@ class _Replay:
                 now + (min(job.left, limit) if limit else job.left), _Kind.END, (job.trace.id, job.attempt)
             )
         for preemption in plan.preempt:
+            self._world.owe(self._world.jobs[preemption.workload])
             job = self._world.jobs[preemption.running]
             if not self._world.running[preemption.running].stopping:
                 self._world.stop(job)

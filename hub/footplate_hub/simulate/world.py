@@ -103,6 +103,16 @@ class World:
         job.since = now
         self.waiting += 1
 
+    def owe(self, job: Job) -> None:
+        """Others were stopped for it: it goes before everybody until it starts."""
+        if not job.workload.owed:
+            key = (job.workload.group, job.workload.shape)
+            line = self._lines[key]
+            job.workload = replace(job.workload, owed=True)
+            members = [w for w in line.workloads if w.id != job.workload.id]
+            bisect.insort(members, job.workload, key=lambda w: w.rank)
+            self._lines[key] = Line(*key, tuple(members))
+
     def admit(self, admissions: Iterable[Admission], now: float) -> list[Job]:
         """They leave their lines and run."""
         gone: dict[tuple[str, Shape], set[str]] = {}
@@ -122,6 +132,7 @@ class World:
     def _begin(self, admission: Admission, now: float) -> Job:
         workload = admission.workload
         job = self.jobs[workload.id]
+        job.workload = workload = replace(workload, owed=False) if workload.owed else workload
         job.attempt += 1
         job.began = now
         job.first = now if job.first is None else job.first

@@ -53,6 +53,17 @@ def test_a_lost_node_costs_what_was_not_saved_and_the_job_runs_again(run):
     assert report(saved).goodput < report(saved).utilisation
 
 
+@pytest.mark.parametrize(("checkpoint", "lost"), [("", 160), ("50", 0)])
+def test_a_preempted_job_stops_after_its_grace_and_goes_on_from_what_it_saved(run, checkpoint, lost):
+    jobs = f"low,0,200,1,8,1h,low,{checkpoint}\nhigh,100,40,1,8,1h,high,\n"
+    result = run(jobs)
+    low, high = result.jobs["low"], result.jobs["high"]
+    assert (high.first, high.ended) == (160, 200)
+    assert low.ended == (400 if lost else 240)
+    assert (report(result).preemptions, low.workload.place) == (1, 0)
+    assert report(result).lost_gpu_hours == pytest.approx(lost * 8 / 3600)
+
+
 def test_a_job_that_fits_nowhere_is_counted_with_its_reason(run):
     result = run("a,0,10,1,16,1h,,\nb,5,10,1,1,1h,,\n")
     assert result.jobs["a"].first is None
