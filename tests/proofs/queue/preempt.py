@@ -35,6 +35,7 @@ def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterato
         for preemption, victim in zip(mine, victims, strict=True):
             yield from _wronged(victim, waiting[name], preemption.why)
         owed = {p.workload for p in plan.preempt} | {w.id for w in waiting.values() if w.owed}
+        owed -= {admission.workload.id for admission in plan.admit}
         case = _Case(snapshot, plan, waiting[name], others, [waiting[other] for other in owed - {name}])
         yield from _in_vain(plan, case, victims)
 
