@@ -68,7 +68,9 @@ class Advice:
 
         def ask() -> tuple[Verdict, list[Fix]]:
             verdict = advisor.check(workload)
-            return verdict, [] if verdict.starts == "now" else advisor.fixes(workload, freedom)
+            return verdict, [] if verdict.starts == "now" else advisor.fixes(
+                workload, freedom, verdict=verdict
+            )
 
         async with self._one:
             verdict, fixes = await asyncio.to_thread(ask)

@@ -112,8 +112,16 @@ class Advisor:
         self._turns: dict[object, tuple[Workload, ...]] = {}
         self._stages: dict[tuple[str, ...], _Stage] = {}
 
-    def fixes(self, workload: Workload, freedom: Freedom, *, most: int = 6) -> list[Fix]:
-        """Up to ``most`` changes, each of which lets it start now; at last when it starts unchanged."""
+    def fixes(
+        self, workload: Workload, freedom: Freedom, *, most: int = 6, verdict: Verdict | None = None
+    ) -> list[Fix]:
+        """Up to ``most`` changes, each of which lets it start now; at last when it starts unchanged.
+
+        Parameters
+        ----------
+        verdict
+            What `check` said of it, if it was asked already.
+        """
         if workload.waits is not None:
             return []
         found: list[Fix] = []
@@ -128,7 +136,7 @@ class Advisor:
                 found.append(Fix(change.kind, change.says, change.workload))
         if not found and freedom.fewer:
             found += itertools.islice(self._two_changes(workload, freedom), _PAIRS)
-        verdict = self.check(workload)
+        verdict = verdict or self.check(workload)
         if verdict.at is not None:
             found.append(Fix("wait", "no change", workload, verdict.at))
         return found
