@@ -52,8 +52,11 @@ class Ledger:
         self._file = folder / f"{proof}-{fingerprint()}.jsonl"
         self.done: dict[str, Chunk] = {}
         if self._file.exists():
-            for line in self._file.read_text().splitlines():
+            text = self._file.read_text()
+            for line in text.splitlines():
                 self._read(line)
+            if text and not text.endswith("\n"):
+                self._file.write_text(text + "\n")
 
     def _read(self, line: str) -> None:
         try:
