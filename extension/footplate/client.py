@@ -13,6 +13,7 @@ from footplate_spec import (
     EtaAccuracy,
     Event,
     FollowItem,
+    Group,
     Hold,
     JobPage,
     JobResult,
@@ -230,6 +231,25 @@ class Client:
         path = f"nodes/{_segment(cluster)}/{_segment(name)}/drain"
         return _read(Node, self.transport.call("POST", path, json={"why": why}).content)
 
+    def group(self, name: str) -> tuple[Group, str | None]:
+        """A group, and the mark of what it is now; None where nothing is set of it."""
+        answer = self.transport.call("GET", _group(name))
+        return _read(Group, answer.content), answer.headers.get("ETag")
+
+    def put_group(self, group: Group, seen: str | None) -> Group:
+        """Change a group for good; refused if it is not what ``seen`` marks any more."""
+        answer = self.transport.call(
+            "PUT",
+            _group(group.name),
+            json=group.model_dump(mode="json", exclude_defaults=True),
+            headers={"If-Match": seen} if seen else {},
+        )
+        return _read(Group, answer.content)
+
+    def delete_group(self, name: str) -> None:
+        """Delete a group, or go back to what footplate.yaml says of it."""
+        self.transport.call("DELETE", _group(name), repeat=False)
+
     def holds(self) -> list[Hold]:
         """Groups and clusters where nothing starts for now."""
         return TypeAdapter(list[Hold]).validate_json(self.transport.call("GET", "holds").content)
@@ -267,6 +287,10 @@ class Client:
         return _read(
             JobView, self.transport.call("POST", f"jobs/{_segment(job)}/{verb}", repeat=repeat).content
         )
+
+
+def _group(name: str) -> str:
+    return "groups/" + "/".join(_segment(part) for part in name.split("/"))
 
 
 def _hold(kind: Literal["group", "cluster"], name: str) -> str:

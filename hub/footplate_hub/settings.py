@@ -231,12 +231,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _quotas_make_a_tree(self) -> Self:
-        flavors = {
-            cluster.name: None if cluster.nodes is None else {node.flavor for node in cluster.nodes}
-            for cluster in self.clusters
-        }
         try:
-            check_groups(self.groups, flavors)
+            check_groups(self.groups, self.flavors)
         except WrongPlaceError as error:
             raise WrongPlaceError(str(error), ("groups", *error.place)) from None
         return self
@@ -256,12 +252,13 @@ class Settings(BaseSettings):
         """The path under which the service answers, with slashes on both ends."""
         return "/" + self.url.split("://", 1)[1].partition("/")[2]
 
-    def group(self, path: str) -> Group:
-        """The group's settings, or the default ones for a group that only JupyterHub knows."""
-        for group in self.groups:
-            if group.name == path:
-                return group
-        return Group(name=path)
+    @property
+    def flavors(self) -> dict[str, set[str] | None]:
+        """The flavors of each cluster; None where they are known only once its machines are found."""
+        return {
+            cluster.name: None if cluster.nodes is None else {node.flavor for node in cluster.nodes}
+            for cluster in self.clusters
+        }
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:

@@ -41,6 +41,8 @@ class EventKind(StrEnum):
     NODE_UNBLOCKED = "node.unblocked"
     ADDRESS_BLOCKED = "address.blocked"
     ADDRESS_UNBLOCKED = "address.unblocked"
+    GROUP_CHANGED = "group.changed"
+    GROUP_DELETED = "group.deleted"
     GROUP_HELD = "group.held"
     GROUP_RELEASED = "group.released"
     CLUSTER_HELD = "cluster.held"

@@ -86,6 +86,7 @@ class Service:
         self.blocked: dict[str, str | None] = {"node-1": None}
         self.draining: set[str] = set()
         self.held: dict[tuple[str, str], str] = {}
+        self.groups: dict[str, Any] = {"research/vision": {"name": "research/vision", "time_limit": 3600}}
         self.requests: list[tuple[str, str]] = []
         self.specs: list[dict[str, Any]] = []
         self.failures: list[int | str] = []

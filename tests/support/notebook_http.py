@@ -284,6 +284,23 @@ class Handler(BaseHTTPRequestHandler):
         self.fake.draining = {name} if verb == "drain" else set()
         self._json(self._nodes()[0])
 
+    def _get_groups(self, *name: str) -> None:
+        group = self.fake.groups["/".join(name)]
+        body = json.dumps(group).encode()
+        self._send(200, body, ETag=f'"{len(body)}"')
+
+    def _put_groups(self, *name: str) -> None:
+        seen = len(json.dumps(self.fake.groups["/".join(name)]))
+        if self.headers["If-Match"] != f'"{seen}"':
+            self._refuse(412, "somebody changed it", "changed")
+            return
+        self.fake.groups["/".join(name)] = json.loads(self.body)
+        self._json(json.loads(self.body))
+
+    def _delete_groups(self, *name: str) -> None:
+        del self.fake.groups["/".join(name)]
+        self._send(204, b"")
+
     def _put_holds(self, kind: str, *name: str) -> None:
         self.fake.held[kind, "/".join(name)] = json.loads(self.body)["why"]
         self._send(204, b"")

@@ -27,6 +27,7 @@ from footplate_hub.control import Control, Refused, ReplicaContext
 from footplate_hub.control.advice import Advice
 from footplate_hub.control.board import Board
 from footplate_hub.control.foresight import Foresight
+from footplate_hub.control.live_groups import LiveGroups
 from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
 from footplate_hub.queue.model import Workload
@@ -153,6 +154,7 @@ class FakeControl(Control):
         self.reasons: dict[str, Reason] = {}
         self.reports: list[tuple[ReplicaId, Report]] = []
         self.maintenance = FakeMaintenance()
+        self.groups = LiveGroups(settings)
         self.etas: dict[str, Eta] = {}
         self.foresight = FakeForesight()
         board = Board(settings)
@@ -196,6 +198,9 @@ class FakeControl(Control):
             t.record(kind, job, actor=actor, group=row["group_path"])
 
         await self.database.write(unit)
+
+    def _regroup(self) -> None:
+        """No queue looks at it."""
 
     async def cancel(self, job: str, actor: str) -> None:
         await self._set(
@@ -393,6 +398,7 @@ async def run_service(
     app = create_app(made, identity, control)
     rooms: Rooms = app.state.rooms
     control.database = rooms.database
+    control.groups = LiveGroups(made, rooms.database)
     server = uvicorn.Server(
         uvicorn.Config(app, http="httptools", ws="none", log_level="warning", timeout_graceful_shutdown=2)
     )

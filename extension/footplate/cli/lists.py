@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 from .. import session
 from ..errors import WrongCallError
+from ..quotas import with_quota
 from ..session import Table
 from ..wording import accuracy_sentence, node_rows
 from .frame import as_json, client, show, show_json
@@ -42,6 +43,36 @@ def hold(name: str, why: str, cluster: bool, as_json: bool) -> None:
     kind = _kind(name, cluster=cluster)
     client().hold(kind, name, why)
     show_json({"held": name, "kind": kind}) if as_json else click.echo(f"held {kind} {name}: {why}")
+
+
+@quota.command("set")
+@click.option("--cluster", default="local", show_default=True)
+@click.option("--gpu", help="GPUs of its own; none: no limit.")
+@click.option("--cpu", help="Cores of its own; none: no limit.")
+@click.option("--memory", help="Memory of its own; none: no limit.")
+@click.option("--borrow", multiple=True, metavar="RESOURCE=AMOUNT", help="The most it may use of others'.")
+@click.option("--lend", multiple=True, metavar="RESOURCE=AMOUNT", help="The most that others may use of it.")
+@as_json
+@click.argument("group")
+@click.argument("flavor")
+def set_quota(group: str, flavor: str, as_json: bool, **given: Any) -> None:
+    """Change what GROUP may use of FLAVOR, from now on. What is not named stays."""
+    here = client()
+    found, seen = here.group(group)
+    changed = here.put_group(with_quota(found, flavor, **given), seen)
+    if as_json:
+        show_json(changed)
+    else:
+        click.echo(f"changed {group}; footplate quota shows what it uses")
+
+
+@quota.command("reset")
+@as_json
+@click.argument("group")
+def reset(group: str, as_json: bool) -> None:
+    """Delete GROUP, or go back to what footplate.yaml says of it."""
+    client().delete_group(group)
+    show_json({"reset": group}) if as_json else click.echo(f"reset {group}")
 
 
 @quota.command()

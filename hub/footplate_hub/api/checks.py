@@ -69,7 +69,7 @@ def time_limit_of(rooms: Rooms, group: str, spec: JobSpec) -> int:
     Refusal
         If it is above the group's maximum.
     """
-    rule = rooms.settings.group(group)
+    rule = rooms.control.groups.group(group)
     if spec.time_limit is None:
         return min(rule.time_limit, rule.max_time_limit)
     if spec.time_limit > rule.max_time_limit:

@@ -17,6 +17,7 @@ from footplate_spec.base import Answer, explain_error
 
 from ..blobs import DamagedBlobError, WrongDigestError, WrongOffsetError
 from ..control import Refused
+from ..control.live_groups import ChangedMeanwhileError
 from ..files import DiskFullError
 from ..identity import IdentityError
 from ..logs import WrongLogOffsetError
@@ -36,10 +37,12 @@ _CODES = {
     405: "method_not_allowed",
     409: "conflict",
     410: "gone",
+    412: "changed",
     413: "too_large",
     416: "range",
     422: "invalid",
     426: "version",
+    428: "if_match",
     429: "too_many",
     503: "unavailable",
     507: "disk_full",
@@ -153,6 +156,7 @@ def install(app: FastAPI) -> None:
         (HTTPException, _http),
         (StoreError, _store),
         (Refused, plain(409, "state")),
+        (ChangedMeanwhileError, plain(412)),
         (DiskFullError, plain(507)),
         (MissingBlobError, plain(422, "blob_missing")),
         (WrongDigestError, plain(422, "digest")),

@@ -70,7 +70,7 @@ async def release_group(name: Name, rooms: In, person: Submitter) -> None:
 
 async def _used(rooms: Rooms, name: str) -> None:
     """A hold of a name that nobody uses would be a slip of the pen that nobody notices."""
-    groups = [*(group.name for group in rooms.settings.groups), rooms.settings.default_group]
+    groups = [*rooms.control.groups.all, rooms.settings.default_group]
     if any(within(group, [name]) for group in groups):
         return
     async with rooms.database.read() as connection:

@@ -105,7 +105,7 @@ async def _room_in_groups(rooms: Rooms, t: Transaction, person: Person, groups: 
     """Hold the limits of jobs a person within the groups, and those above them."""
     more = Counter(holder for group in groups for holder in lineage(group))
     for holder, count in sorted(more.items()):
-        limit = rooms.settings.group(holder).per_person.queued
+        limit = rooms.control.groups.group(holder).per_person.queued
         if limit is None:
             continue
         there = await jobs.unfinished_in(t.connection, person.name, holder)

@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from footplate_spec import JOB_FINAL, Hold, JobSpec, JobState, Node, Reason, ReasonCode, Resources
+from footplate_spec import JOB_FINAL, Group, Hold, JobSpec, JobState, Node, Reason, ReasonCode, Resources
 
 from ..queue.model import (
     Amount,
@@ -109,6 +109,12 @@ class Board:
             )
             for node in self._nodes.values()
         )
+
+    def set_groups(self, groups: Iterable[Group]) -> None:
+        """Replace what is known of quotas and of what one person may have."""
+        held = {name: model.held for name, model in self._groups.items() if model.held is not None}
+        models = {name: GroupModel(name) for name in held} | {g.name: group_model(g) for g in groups}
+        self._groups = {name: replace(model, held=held.get(name)) for name, model in models.items()}
 
     def set_holds(self, holds: Iterable[Hold]) -> None:
         """Replace what is known of groups and clusters where nothing starts for now."""

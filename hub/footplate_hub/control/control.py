@@ -16,6 +16,7 @@ from footplate_spec import (
     Desired,
     Eta,
     EventKind,
+    Group,
     JobState,
     Node,
     QuotaUse,
@@ -36,6 +37,7 @@ from .dependencies import waiting_for_jobs
 from .dispatcher import Dispatcher
 from .foresight import Foresight
 from .life import Life, Turn
+from .live_groups import LiveGroups
 from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
@@ -76,6 +78,7 @@ class Control:
         self._engines: dict[str, Engine] = engines or {
             cluster.name: LocalEngine(settings, cluster, tokens) for cluster in settings.clusters
         }
+        self.groups = LiveGroups(settings, database)
         self._board = Board(settings)
         self._recorder = Recorder(database)
         self._turns = Turns(self._board, self._recorder, self._follow)
@@ -104,6 +107,8 @@ class Control:
         for engine in self._engines.values():
             await engine.start()
         self._recorder.start()
+        await self.groups.read()
+        self._board.set_groups(self.groups.all.values())
         await self.maintenance.read()
         await self._find_again()
         await self.maintenance.evict()
@@ -185,6 +190,20 @@ class Control:
             self._dispatcher.wake()
 
     # What people ask for
+
+    async def put_group(self, group: Group, *, seen: str | None, actor: str) -> None:
+        """Change a group for good, and let the queue look again; see `LiveGroups.put`."""
+        await self.groups.put(group, seen=seen, actor=actor)
+        self._regroup()
+
+    async def delete_group(self, name: str, actor: str) -> None:
+        """Delete a group, or go back to footplate.yaml; see `LiveGroups.delete`."""
+        await self.groups.delete(name, actor)
+        self._regroup()
+
+    def _regroup(self) -> None:
+        self._board.set_groups(self.groups.all.values())
+        self._dispatcher.wake()
 
     def wake(self) -> None:
         """Look at the store soon: a job was submitted or edited."""

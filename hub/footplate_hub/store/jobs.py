@@ -44,6 +44,7 @@ __all__ = [
     "find",
     "group_used",
     "insert_jobs",
+    "open_in",
     "page",
     "states_among",
     "summary",
@@ -283,6 +284,17 @@ async def page(
         merged = union(*(select(source.subquery()) for source in sources)).subquery()
         statement = select(merged).order_by(merged.c.submitted.desc(), merged.c.id.desc()).limit(limit)
     return list((await connection.execute(statement)).mappings())
+
+
+async def open_in(connection: AsyncConnection, group: str) -> int:
+    """How many jobs of a group and of those below it have not ended."""
+    below = _j.c.group_path.startswith(f"{group}/", autoescape=True)
+    statement = (
+        select(func.count())
+        .select_from(_j)
+        .where(or_(_j.c.group_path == group, below), _j.c.state.not_in([s.value for s in JOB_FINAL]))
+    )
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def group_used(connection: AsyncConnection, group: str) -> bool:

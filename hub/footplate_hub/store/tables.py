@@ -29,6 +29,7 @@ __all__ = [
     "dependencies",
     "etas",
     "events",
+    "group_settings",
     "holds",
     "jobs",
     "metadata",
@@ -200,6 +201,16 @@ node_blocks = Table(
     Column("actor", Text, nullable=False),
     Column("time", Double, nullable=False),
     Column("evict", Boolean, nullable=False, server_default=true()),  # False: what runs there goes on
+)
+
+# What administrators changed of groups while the service ran: whole documents over those of footplate.yaml.
+group_settings = Table(
+    "group_settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
 )
 
 holds = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from footplate_hub.control.live_groups import LiveGroups
 from footplate_hub.settings import Settings, SettingsError, load_settings
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -51,8 +52,9 @@ def test_a_group_that_only_the_hub_knows_has_defaults(tmp_path):
 
     settings = load_settings(path, data=tmp_path)
 
-    assert settings.group("lab").time_limit == 3600
-    assert settings.group("other").quotas == []
+    groups = LiveGroups(settings)
+    assert groups.group("lab").time_limit == 3600
+    assert groups.group("other").quotas == []
 
 
 @pytest.mark.parametrize(

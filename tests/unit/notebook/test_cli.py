@@ -168,6 +168,23 @@ def test_groups_and_clusters_are_held_and_released(run, service):
     assert run("quota", "release", "research/audio").code == 4
 
 
+def test_a_quota_is_set_and_reset(run, service):
+    assert run("quota", "set", "research/vision", "h100", "--gpu", "8", "--borrow", "gpu=4").code == 0
+    assert run("quota", "set", "research/vision", "h100", "--memory", "1Ti", "--borrow", "gpu=none").code == 0
+    assert service.groups["research/vision"] == {
+        "name": "research/vision",
+        "quotas": [{"flavor": "h100", "gpu": 8, "memory": 2**40}],
+        "time_limit": 3600,
+    }
+    assert "nothing to change" in run("quota", "set", "research/vision", "h100").err
+    assert "write gpu=4" in run("quota", "set", "research/vision", "h100", "--lend", "tpu=1").err
+    assert (
+        "has a lending_limit for cpu" in run("quota", "set", "research/vision", "a100", "--lend", "cpu=1").err
+    )
+    assert run("quota", "reset", "research/vision").out == "reset research/vision\n"
+    assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
+
+
 def test_a_node_is_drained(run):
     assert "draining: new disks" in run("nodes", "drain", "node-1", "--why", "new disks").out
 
