@@ -27,7 +27,10 @@ router = APIRouter(tags=["jobs"])
 
 @router.post("/check")
 async def check_spec(spec: JobSpec, rooms: In, person: Submitter) -> Verdict:
-    """What would become of a job, were it submitted now. What it comes after is taken to have ended."""
+    """What would become of a job, were it submitted now; of an array: of its first run, at the cost of all.
+
+    What it comes after is taken to have ended.
+    """
     return await judge(rooms, person, check(rooms, person, spec))
 
 
@@ -38,7 +41,8 @@ async def judge(rooms: Rooms, person: Person, spec: JobSpec) -> Verdict:
     job = Prospective(spec, person.name, group, time_limit_of(rooms, group, spec))
     workload, verdict, fixes = await rooms.control.advice.check(job, freedom_of(spec, person))
     probably = await rooms.control.foresight.prospect(workload) if verdict.starts == "at" else None
-    hours = job.time_limit / 3600
+    runs = spec.array.size if spec.array is not None else 1
+    hours = runs * job.time_limit / 3600
     gpus = workload.shape.total.gpu
     currency = rooms.settings.prices.currency
     cost = _cost(rooms.settings.prices, spec, verdict.flavors, hours)

@@ -60,7 +60,8 @@ def spec_patch(spec: JobSpec, before: Workload, after: Workload) -> dict[str, An
     patch: dict[str, Any] = {}
     if after.group != before.group:
         patch["group"] = after.group
-    if after.time_limit != before.time_limit:
+    # Each group has a default of its own: what was tried is this one.
+    if after.time_limit != before.time_limit or (after.group != before.group and spec.time_limit is None):
         patch["time_limit"] = after.time_limit
     if now.clusters != was.clusters:
         patch["cluster"] = list(now.clusters) if len(now.clusters) > 1 else now.clusters[0]

@@ -79,6 +79,7 @@ async def test_the_change_that_is_offered_starts_the_job(
     row = await gpus.row(name)
     spec = JobSpec.model_validate_json(row["spec"])
     change = spec_patch(spec, workload, fix.workload)
+    assert ("time_limit" in change) == ("group" in change)  # a group's default would be another
     changed = JobSpec.model_validate({**spec.model_dump(by_alias=True, mode="json"), **change})
     assert await gpus.database.write(
         lambda t: jobs.edit(t, row, changed, time_limit=3600, actor="ada", changed=sorted(change))
@@ -91,3 +92,33 @@ async def test_a_job_that_runs_needs_no_advice(gpus: Rig) -> None:
     job = await gpus.submit(group="rich")
     await gpus.until(job, "starting")
     assert await gpus.control.advice.fixes(job, Freedom()) is None
+
+
+async def test_what_one_person_may_have_and_what_a_group_may_not_borrow_make_jobs_wait(
+    tmp_path: Path,
+) -> None:
+    groups = [
+        Group(name="lab", per_person={"running": 1}),
+        Group(name="hard", quotas=[Quota(flavor="gpu", gpu=1, borrowing_limit={"gpu": 0})]),
+        Group(name="lent", quotas=[Quota(flavor="gpu", gpu=3)]),
+    ]
+    needs = {"roles": [{"resources": {"gpu": 1}}]}
+    async with rig(tmp_path / "data", machine("n1", 8000, 4), groups=groups) as running:
+
+        async def told(job: str) -> ReasonCode:
+            def code() -> ReasonCode | None:
+                reason = running.control.reason(job)
+                return reason.code if reason and reason.code != ReasonCode.PENDING_EVALUATION else None
+
+            found: ReasonCode = await eventually(code)
+            return found
+
+        for owner, group in (("ada", "lab"), ("bob", "lab"), ("ada", "hard")):
+            job = await running.submit(owner, group=group, **(needs if group == "hard" else {}))
+            await running.until(job, "starting")
+        assert await told(await running.submit("ada", group="lab/deep")) == ReasonCode.LIMIT_REACHED
+        assert await told(await running.submit("bob", group="hard", **needs)) == (
+            ReasonCode.BORROWING_LIMIT_REACHED
+        )
+        use = {use.group: use for use in running.control.quota_use(["hard", "lent"]) if use.flavor == "gpu"}
+        assert (use["hard"].most["gpu"], use["lent"].most["gpu"]) == (1, 4)

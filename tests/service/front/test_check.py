@@ -64,6 +64,13 @@ async def test_an_offered_change_is_a_spec_that_the_check_then_accepts(tmp_path:
     assert again["starts"] == "now"
 
 
+async def test_an_array_is_judged_by_a_run_and_costs_what_all_cost(tmp_path: Path) -> None:
+    job = {"command": "x", "time_limit": "1h", "array": {"count": 5}}
+    async with run_service(tmp_path / "data", prices=PRICES) as service:
+        told = (await service.as_(ADA).post("check", json=job)).json()
+    assert (told["starts"], told["cost"]) == ("now", 0.25)
+
+
 async def test_what_a_submit_refuses_a_check_refuses(tmp_path: Path) -> None:
     async with run_service(tmp_path / "data") as service:
         group = await service.as_(ADA).post("check", json={"command": "x", "group": "sales"})
