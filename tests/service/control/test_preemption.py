@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from footplate_spec import ReasonCode
-from support.control import eventually
+from pathlib import Path
+
+from footplate_spec import Group, Quota, ReasonCode
+from support.control import eventually, machine, rig
 
 WHOLE = [{"resources": {"cpu": 4}}]
 
@@ -78,3 +80,26 @@ async def test_who_goes_aside_leaves_the_room_to_others(one):
     assert not (await one.job(high)).owed
     await one.say(f"{low}-a1", "exited", signal=15, stopped="preempted")
     await eventually(lambda: any(applied.id == f"{low}-a2" for applied in one.engine.applied))
+
+
+async def test_what_is_borrowed_is_given_back_whatever_the_priority_and_the_newest_goes_first(tmp_path: Path):
+    groups = [Group(name=name, quotas=[Quota(flavor="gpu", gpu=2)]) for name in ("owner", "borrower")]
+    needs = {"roles": [{"resources": {"gpu": 1, "cpu": 1}}]}
+    async with rig(tmp_path / "data", machine("n1", 8000, 4), groups=groups) as running:
+        lent = []
+        for _ in range(4):
+            job = await running.submit(group="borrower", priority="high", **needs)
+            await running.until(job, "starting")
+            await running.say(f"{job}-a1", "running")
+            lent.append(job)
+        mine = await running.submit(group="owner", priority="low", **needs)
+        await eventually(lambda: "job.preempted" in running.kinds(lent[-1]))
+        await running.say(f"{lent[-1]}-a1", "exited", signal=15, stopped="preempted")
+        await running.until(mine, "starting")
+        [event] = [event for event in running.events if event.kind == "job.preempted"]
+        assert (event.subject, event.data) == (lent[-1], {"why": "reclaim"})
+        reason = await eventually(
+            lambda: (r := running.control.reason(lent[-1])) and r.code != ReasonCode.PENDING_EVALUATION and r
+        )
+        assert reason.code == ReasonCode.WAITING_FOR_QUOTA
+        assert (await running.job(lent[-1])).state == "queued"
