@@ -19,6 +19,10 @@ from .model import Place
 
 __all__ = ["Busy", "Line", "Pools", "starts"]
 
+# With so many that run, ends are taken together that lie so many seconds apart, and reservations are thought
+# over after so many ends that could let them begin sooner.
+_CROWD, _TICK, _PATIENCE = 2000, 60.0, 16
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 _Bools = NDArray[np.bool_]
@@ -131,6 +135,10 @@ class _Forward:
         heapq.heapify(self._events)
         # By pool: whom the reservation is for, when it starts, and what it then leaves over.
         self._reserved: list[tuple[int, float, tuple[int, int, int]] | None] = [None] * len(pools.places)
+        crowded = len(self._events) > _CROWD
+        self._tick = _TICK if crowded else 0.0
+        self._patience = _PATIENCE if crowded else 1
+        self._sooner = [0] * len(pools.places)
         self._by_limit: list[list[tuple[float, int]]] = [[] for _ in pools.places]
         for part, (limit, pool) in enumerate(zip(busy.limit, busy.pool, strict=True)):
             if limit < math.inf:
@@ -142,7 +150,7 @@ class _Forward:
         for pool in range(len(self._free)):
             self._admit(pool, 0.0)
         while self._events and self._left:
-            now = self._events[0][0]
+            now = self._events[0][0] + self._tick
             touched = set()
             while self._events and self._events[0][0] <= now:
                 _, pool, part = heapq.heappop(self._events)
@@ -158,7 +166,14 @@ class _Forward:
         bound = (self._bounds[part], part)
         reserved = self._reserved[pool]
         if reserved is not None and not bound[0] <= reserved[1] < math.inf:
-            self._reserved[pool] = None  # what ends before it by its limit was counted as ended
+            # What ends before it by its limit was counted as ended. What would have ended after it lets the
+            # first start sooner than was thought: with many, it is thought over only now and then.
+            self._sooner[pool] += 1
+            if self._sooner[pool] % self._patience == 0 or reserved[1] == math.inf:
+                self._reserved[pool] = None
+            else:
+                spare = _plus(reserved[2], self._parts[part])
+                self._reserved[pool] = (reserved[0], reserved[1], spare)
         parts = self._by_limit[pool]
         place = bisect.bisect_left(parts, bound)
         if place < len(parts) and parts[place] == bound:
