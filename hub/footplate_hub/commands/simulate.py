@@ -9,15 +9,17 @@ import click
 
 from footplate_spec.units import format_seconds
 
-from ..queue.model import Policy
+from ..control.groups import group_model
+from ..queue.model import GroupModel, Policy
 from ..queue.orders import orders
+from ..settings import SettingsError, load_settings
 from ..simulate.foretell import Foreteller
 from ..simulate.load import cut
 from ..simulate.plot import FORMATS, plot
 from ..simulate.reading import read
 from ..simulate.replay import replay
 from ..simulate.report import GANG, Foretold, Report, Waits, report
-from ..simulate.trace import TraceError
+from ..simulate.trace import Trace, TraceError
 
 __all__ = ["simulate"]
 
@@ -30,6 +32,7 @@ _WRONG = 2
 @click.option(
     "--nodes", type=_FILE, help="The nodes; default the file beside TRACE, as docs/simulate.md says."
 )
+@click.option("--settings", type=_FILE, help="A footplate.yaml whose groups and quotas hold.")
 @click.option(
     "--policy",
     default="fifo",
@@ -44,6 +47,7 @@ _WRONG = 2
 def simulate(  # noqa: PLR0917 - click passes options by name
     trace: Path,
     nodes: Path | None,
+    settings: Path | None,
     policy: str,
     no_backfill: bool,
     load: float | None,
@@ -58,12 +62,18 @@ def simulate(  # noqa: PLR0917 - click passes options by name
         found = read(trace, nodes)
         if load is not None:
             found = cut(found, load)
+        groups = _groups(settings, found) if settings is not None else []
         foreteller = Foreteller()
-        result = replay(found, Policy(policy, backfill=not no_backfill), watch=foreteller)
+        result = replay(
+            found,
+            Policy(policy, backfill=not no_backfill),
+            groups=groups,
+            watch=foreteller,
+        )
         answer = report(result, foreteller.counted())
         if picture is not None:
             plot(result, picture, f"{trace.name}: {answer.policy}")
-    except TraceError as error:
+    except (TraceError, SettingsError) as error:
         click.echo(f"footplate: {error}", err=True)
         return _WRONG
     if as_json:
@@ -71,6 +81,17 @@ def simulate(  # noqa: PLR0917 - click passes options by name
     else:
         _show(answer)
     return 0
+
+
+def _groups(settings: Path, trace: Trace) -> list[GroupModel]:
+    """Those of a footplate.yaml; a mistake if all their quotas are for other nodes."""
+    groups = [group_model(group) for group in load_settings(settings, data=Path()).groups]
+    limited = {place for group in groups for place in group.quotas}
+    there = {(node.cluster, node.flavor) for node in trace.nodes}
+    if limited and not limited & there:
+        names = ", ".join(sorted("/".join(place) for place in there))
+        raise TraceError(f"has no quota for the trace's nodes, which are {names}", settings)
+    return groups
 
 
 def _show(answer: Report) -> None:

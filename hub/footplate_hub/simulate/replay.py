@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ..queue.model import Plan, Policy, Snapshot, Workload
+from ..queue.model import GroupModel, Plan, Policy, Snapshot, Workload
 from ..queue.schedule import schedule
 from .trace import Outage, Trace, TraceJob
 from .world import Job, World
@@ -72,22 +72,32 @@ class Replayed:
 Watcher = Callable[[Snapshot, Plan, float, list[Job], list[Job], list[Job]], None]
 
 
-def replay(trace: Trace, policy: Policy, *, watch: Watcher | None = None) -> Replayed:
+def replay(
+    trace: Trace,
+    policy: Policy,
+    *,
+    groups: Iterable[GroupModel] = (),
+    watch: Watcher | None = None,
+) -> Replayed:
     """Run until nothing happens any more.
 
     Parameters
     ----------
+    policy
+        Of every cluster.
+    groups
+        With their quotas; others have none.
     watch
         Called after each pass with its snapshot, plan and time, and the jobs that were submitted, that
         started and that ended since the one before.
     """
-    return _Replay(trace, policy, watch).run()
+    return _Replay(World(trace, policy, _HALF_LIFE, {group.name: group for group in groups}), watch).run()
 
 
 class _Replay:
-    def __init__(self, trace: Trace, policy: Policy, watch: Watcher | None) -> None:
-        self._world = World(trace, policy, _HALF_LIFE)
-        self._result = Replayed(trace, policy, self._world.jobs)
+    def __init__(self, world: World, watch: Watcher | None) -> None:
+        self._world, trace = world, world.trace
+        self._result = Replayed(trace, world.policy, world.jobs)
         self._watch = watch
         self._number = 0
         self._events: list[tuple[float, _Kind, int, TraceJob | Outage | tuple[str, int]]] = []

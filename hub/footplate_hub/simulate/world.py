@@ -60,6 +60,8 @@ class World:
 
     Parameters
     ----------
+    groups
+        With their quotas, by name.
     half_life
         Seconds after which used GPU-time counts half in fair shares.
     """
@@ -67,6 +69,7 @@ class World:
     trace: Trace
     policy: Policy
     half_life: float
+    groups: Mapping[str, GroupModel] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     running: dict[str, Running] = field(default_factory=dict)
     used_gpus: int = 0
@@ -207,4 +210,10 @@ class World:
 
     def _groups(self, now: float) -> Mapping[str, GroupModel]:
         self._decay(now)
-        return {group: GroupModel(group, used=share) for group, share in self._shares.items()}
+        if not self._shares:
+            return self.groups
+        used = {
+            group: replace(self.groups.get(group) or GroupModel(group), used=share)
+            for group, share in self._shares.items()
+        }
+        return {**self.groups, **used}

@@ -98,6 +98,22 @@ def test_the_command_prints_numbers_or_json_and_draws(tmp_path, run):
     assert "<svg" in picture.read_text()
 
 
+def test_the_command_takes_quotas_from_a_footplate_yaml(tmp_path, run):
+    run("a,0,100,1,4,1h,,\nb,10,50,1,4,1h,,\n")
+    (tmp_path / "footplate.yaml").write_text(
+        "groups:\n- name: default\n  quotas: [{cluster: local, flavor: gpu, gpu: 4}]\n"
+    )
+    words = [str(tmp_path / "jobs.csv"), "--json", "--settings", str(tmp_path / "footplate.yaml")]
+    call = CliRunner().invoke(simulate, words, standalone_mode=False)
+    assert "no quota for the trace's nodes, which are trace/gpu" in call.output
+    (tmp_path / "nodes.csv").write_text("name,cluster,cpu,memory,gpu\nn,local,64,64Gi,8\n")
+    numbers = json.loads(CliRunner().invoke(simulate, words).output)
+    assert (numbers["waits"]["longest"], list(numbers["waiting_by_reason"])) == (90, ["WaitingForQuota"])
+    (tmp_path / "footplate.yaml").write_text("groups:\n- name: default\n  quota: []\n")
+    call = CliRunner().invoke(simulate, words, standalone_mode=False)
+    assert (call.return_value, "footplate.yaml line" in call.output) == (2, True)
+
+
 def test_the_command_refuses_in_one_sentence(tmp_path, run):
     run("a,0,100,1,8,1h,,\n")
     call = CliRunner().invoke(
