@@ -1,4 +1,4 @@
-"""Changes to a group's quotas, from words to the contract. Pure."""
+"""Changes to a group's quotas and policy, from words to the contract. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from footplate_spec import Group, explain_validation
+from footplate_spec import Group, QueuePolicy, explain_validation
 
 from .errors import WrongCallError
 
-__all__ = ["with_quota"]
+__all__ = ["with_policy", "with_quota"]
 
 _RESOURCES = ("gpu", "cpu", "memory")
 
@@ -59,6 +59,22 @@ def with_quota(
         return Group.model_validate({**values, "name": group.name, "quotas": [*kept, quota]})
     except ValidationError as error:
         raise WrongCallError(explain_validation(error)) from None
+
+
+def with_policy(group: Group, order: str | None, backfill: bool | None) -> Group:
+    """The group with another policy; what is not named stays.
+
+    Raises
+    ------
+    WrongCallError
+        If nothing is named.
+    """
+    named = {"order": order, "backfill": backfill}
+    changes = {name: value for name, value in named.items() if value is not None}
+    if not changes:
+        raise WrongCallError("there is nothing to change; name --order or --backfill")
+    policy = (group.policy or QueuePolicy()).model_copy(update=changes)
+    return group.model_copy(update={"policy": policy})
 
 
 def _is(quota: dict[str, Any], place: dict[str, str]) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from footplate_spec import Group, Quota
+from footplate_spec import Group, QueuePolicy, Quota
 from footplate_spec.units import quantity
 
-__all__ = ["WrongPlaceError", "check_groups"]
+from .queue.orders import orders
+
+__all__ = ["WrongPlaceError", "check_groups", "check_policy"]
 
 Place = tuple[str, str]  # cluster, flavor
 
@@ -48,6 +50,10 @@ def check_groups(groups: Sequence[Group], flavors: Mapping[str, Collection[str] 
         if group.name in seen:
             raise WrongPlaceError(f"group {group.name!r} occurs twice", (number, "name"))
         seen.add(group.name)
+        try:
+            check_policy(group.policy, f"group {group.name!r}")
+        except ValueError as error:
+            raise WrongPlaceError(str(error), (number, "policy", "order")) from None
         _check_quotas(group, number, flavors)
         for quota in group.quotas:
             for resource in ("cpu", "memory", "gpu"):
@@ -56,6 +62,19 @@ def check_groups(groups: Sequence[Group], flavors: Mapping[str, Collection[str] 
                     nominal.setdefault((place, resource), {})[group.name] = amount
     for (place, resource), amounts in nominal.items():
         _check_sums(groups, place, resource, amounts)
+
+
+def check_policy(policy: QueuePolicy | None, whose: str) -> None:
+    """Refuse an order that there is not.
+
+    Raises
+    ------
+    ValueError
+        With one sentence.
+    """
+    if policy is not None and policy.order not in orders():
+        known = ", ".join(sorted(orders()))
+        raise ValueError(f"{whose} has the order {policy.order!r}, which does not exist; there is {known}")
 
 
 def _check_quotas(group: Group, number: int, flavors: Mapping[str, Collection[str] | None]) -> None:

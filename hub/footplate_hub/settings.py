@@ -14,11 +14,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from footplate_spec import Group, Submitted, explain_validation
+from footplate_spec import Group, QueuePolicy, Submitted, explain_validation
 from footplate_spec.names import GroupPath, Name
 from footplate_spec.units import Bytes, Cpu, Seconds
 
-from .quota_tree import WrongPlaceError, check_groups
+from .quota_tree import WrongPlaceError, check_groups, check_policy
 from .yaml_lines import line_of, repeated_key
 
 __all__ = [
@@ -78,6 +78,7 @@ class ClusterSettings(Submitted):
     name: Name = "local"
     engine: Literal["local"] = "local"
     nodes: list[NodeSettings] | None = None
+    policy: QueuePolicy | None = None
 
 
 class VolumeSettings(Submitted):
@@ -231,6 +232,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _quotas_make_a_tree(self) -> Self:
+        for cluster in self.clusters:
+            check_policy(cluster.policy, f"cluster {cluster.name!r}")
         try:
             check_groups(self.groups, self.flavors)
         except WrongPlaceError as error:

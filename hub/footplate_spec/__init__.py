@@ -4,7 +4,7 @@ from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
 from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
-from .group import Amounts, Group, PersonLimits, Quota, QuotaUse, Usage
+from .group import Amounts, Group, PersonLimits, QueuePolicy, Quota, QuotaUse, Usage
 from .hold import Hold
 from .job import (
     After,
@@ -87,6 +87,7 @@ __all__ = [
     "PersonLimits",
     "Placement",
     "Python",
+    "QueuePolicy",
     "Quota",
     "QuotaUse",
     "Reason",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from .base import Answer, Submitted
 from .names import GroupPath, Name
 from .units import Bytes, Cpu, Seconds, quantity
 
-__all__ = ["Amounts", "Group", "PersonLimits", "Quota", "QuotaUse", "Usage"]
+__all__ = ["Amounts", "Group", "PersonLimits", "QueuePolicy", "Quota", "QuotaUse", "Usage"]
 
 Gpus = Annotated[int, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -80,6 +80,23 @@ class PersonLimits(Submitted):
     queued: Count | None = None
 
 
+class QueuePolicy(Submitted):
+    """How those who wait are ordered, and whether any may pass one that cannot start.
+
+    Parameters
+    ----------
+    order
+        ``fifo``: priority, then first come first served. ``fair_share``: first the groups that used the least
+        of GPUs lately, for what is their own.
+    backfill
+        Whether jobs may start before one ahead of them that waits for room, if they cannot delay it.
+    """
+
+    what: ClassVar[str] = "policy"
+    order: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$", max_length=40)] = "fifo"
+    backfill: bool = True
+
+
 class Group(Submitted):
     """A cost centre.
 
@@ -87,6 +104,8 @@ class Group(Submitted):
     ----------
     quotas
         One for each cluster and flavor that is limited; a flavor that no quota names is open to all.
+    policy
+        How its jobs and those of groups below it are ordered; unset: as the group above it, or the cluster.
     time_limit, max_time_limit
         What a job without a limit gets, and the most that one may ask for.
     """
@@ -95,6 +114,7 @@ class Group(Submitted):
     name: GroupPath
     quotas: list[Quota] = Field(default_factory=list)
     per_person: PersonLimits = Field(default_factory=PersonLimits)
+    policy: QueuePolicy | None = None
     time_limit: Seconds = 24 * 3600
     max_time_limit: Seconds = 7 * 24 * 3600
 

@@ -9,7 +9,7 @@ import click
 
 from .. import session
 from ..errors import WrongCallError
-from ..quotas import with_quota
+from ..quotas import with_policy, with_quota
 from ..session import Table
 from ..wording import accuracy_sentence, node_rows
 from .frame import as_json, client, show, show_json
@@ -64,6 +64,19 @@ def set_quota(group: str, flavor: str, as_json: bool, **given: Any) -> None:
         show_json(changed)
     else:
         click.echo(f"changed {group}; footplate quota shows what it uses")
+
+
+@quota.command()
+@click.option("--order", help="fifo or fair_share.")
+@click.option("--backfill/--no-backfill", default=None, help="Whether any may pass one that waits for room.")
+@as_json
+@click.argument("group")
+def policy(group: str, order: str | None, backfill: bool | None, as_json: bool) -> None:
+    """Change how those of GROUP who wait are ordered, from now on. What is not named stays."""
+    here = client()
+    found, seen = here.group(group)
+    changed = here.put_group(with_policy(found, order, backfill), seen)
+    show_json(changed) if as_json else click.echo(f"changed {group}")
 
 
 @quota.command("reset")

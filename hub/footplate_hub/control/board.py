@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -29,8 +30,9 @@ from ..queue.quota import lineage
 from ..settings import Settings
 from ..store.attempts import AttemptRecord
 from ..store.blocks import Blocks
+from .accounts import Accounts
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
-from .groups import group_model
+from .groups import group_model, policy_model
 from .life import Key, Life
 from .lines import WaitingLine
 from .ranks import Meeting
@@ -87,6 +89,7 @@ class Board:
         self._held_clusters: dict[str, Reason] = {}
         self.blocks = Blocks()
         self.dependencies = Dependencies()
+        self.accounts = Accounts()
         self.runs: dict[str, set[str]] = {}  # of each array, those that have not ended
         self.told: set[str] = set()  # jobs that heard how another ended, since the last pass
         self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
@@ -227,7 +230,9 @@ class Board:
         life, job = live.life, live.life.job
         self.attempts[attempt.id] = live
         if attempt.ended is not None:
-            self.running.pop(attempt.id, None)
+            ran = self.running.pop(attempt.id, None)
+            if ran is not None:
+                self.accounts.add(ran.group, _gpus(ran), ran.started, attempt.ended, attempt.ended)
             self._gpus.pop(attempt.id, None)
         elif attempt.id in self.running:
             if self.running[attempt.id].stopping != _stopping(job.stopping):
@@ -272,12 +277,29 @@ class Board:
             nodes=self._models,
             lines=tuple(line.frozen for line in self.lines.values()),
             running=tuple(self.running.values()),
-            groups=self._groups,
+            groups=self._groups_with_use(),
             clusters={
-                cluster.name: ClusterModel(cluster.name, held=self._held_clusters.get(cluster.name) or held)
+                cluster.name: ClusterModel(
+                    cluster.name,
+                    policy=policy_model(cluster.policy),
+                    held=self._held_clusters.get(cluster.name) or held,
+                )
                 for cluster in self._settings.clusters
             },
         )
+
+    def _groups_with_use(self) -> Mapping[str, GroupModel]:
+        """Groups with what they used lately, where anybody is ordered by that."""
+        policies = [group.policy for group in self._groups.values()]
+        policies += [policy_model(cluster.policy) for cluster in self._settings.clusters]
+        if not any(policy is not None and policy.order != "fifo" for policy in policies):
+            return self._groups
+        running = [(attempt.group, _gpus(attempt), attempt.started) for attempt in self.running.values()]
+        used = self.accounts.at(running, time.time())
+        unknown = {name: GroupModel(name) for name in used if name not in self._groups}
+        return {
+            name: replace(group, used=used.get(name, 0.0)) for name, group in (unknown | self._groups).items()
+        }
 
     def line_of(self, live: LiveJob) -> WaitingLine | None:
         """Where a job waits."""
@@ -384,6 +406,10 @@ def _hold_reason(hold: Hold) -> Reason:
         message=f"Nothing {what} {hold.name} starts for now: {hold.why}{end}",
         numbers={"by": hold.by, "since": hold.since.timestamp()},
     )
+
+
+def _gpus(attempt: Running) -> int:
+    return sum(placement.need.gpu for placement in attempt.placements)
 
 
 def _stopping(stopping: str | None) -> bool:

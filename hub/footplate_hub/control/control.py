@@ -30,6 +30,7 @@ from ..engines.local import LocalEngine
 from ..settings import Settings
 from ..store import Database, attempts
 from ..tokens import ReplicaId, ReplicaTokens
+from .accounts import HALF_LIFE
 from .board import Board, LiveJob
 from .context import Refused, ReplicaContext
 from .course import hear
@@ -145,6 +146,9 @@ class Control:
             held = await attempts.unremoved(connection)
             over = {attempt.job for attempt, _ in held} - set(jobs)
             ended = {job.id: job for job in await attempts.read_jobs(connection, over)}
+            now = time.time()
+            for group, gpus, start, end in await attempts.used_since(connection, now - 5 * HALF_LIFE):
+                self._board.accounts.add(group, gpus, start, end, now)
         found: dict[str, Life] = {job: Life(record) for job, record in jobs.items()}
         for attempt, rows in held:
             record = jobs.get(attempt.job) or ended[attempt.job]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from footplate_spec import Amounts, Group, Quota
+from footplate_spec import Amounts, Group, QueuePolicy, Quota
 
 from ..queue import model
 
-__all__ = ["group_model"]
+__all__ = ["group_model", "policy_model"]
 
 
 def group_model(group: Group) -> model.GroupModel:
@@ -22,7 +22,13 @@ def group_model(group: Group) -> model.GroupModel:
             for quota in group.quotas
         },
         person=model.PersonLimit(person.running, person.gpus) if limited else None,
+        policy=policy_model(group.policy),
     )
+
+
+def policy_model(policy: QueuePolicy | None) -> model.Policy | None:
+    """How those who wait are ordered, if it is said."""
+    return model.Policy(policy.order, policy.backfill) if policy is not None else None
 
 
 def _limit(amounts: Amounts | Quota) -> model.Limit:

@@ -38,6 +38,7 @@ __all__ = [
     "save_reasons",
     "still_queued",
     "unremoved",
+    "used_since",
 ]
 
 _j, _a, _r, _e = tables.jobs, tables.attempts, tables.replicas, tables.events
@@ -321,6 +322,16 @@ def _job(row: Any) -> JobRecord:
         ended=row.ended,
         cause=Cause.model_validate_json(row.cause) if row.cause else None,
     )
+
+
+async def used_since(connection: AsyncConnection, moment: float) -> list[tuple[str, int, float, float]]:
+    """Group, GPUs, begin and end of every attempt that ended after ``moment``."""
+    statement = (
+        select(_j.c.group_path, _j.c.gpu, _a.c.created, _a.c.ended)
+        .join(_j, _j.c.id == _a.c.job)
+        .where(_a.c.ended > moment, _j.c.gpu > 0)
+    )
+    return [tuple(row) for row in await connection.execute(statement)]
 
 
 async def open_jobs(connection: AsyncConnection) -> list[JobRecord]:

@@ -181,6 +181,8 @@ def test_a_quota_is_set_and_reset(run, service):
     assert (
         "has a lending_limit for cpu" in run("quota", "set", "research/vision", "a100", "--lend", "cpu=1").err
     )
+    assert run("quota", "policy", "research/vision", "--order", "fair_share", "--no-backfill").code == 0
+    assert service.groups["research/vision"]["policy"] == {"order": "fair_share", "backfill": False}
     assert run("quota", "reset", "research/vision").out == "reset research/vision\n"
     assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
 
