@@ -81,7 +81,7 @@ class Foresight:
             return None
         snapshot, plan = self._last
         reason = Reason(code=ReasonCode.PENDING_EVALUATION, message="")
-        asked = replace(plan, blocked=(*plan.blocked, Blocked((workload,), reason)))
+        asked = replace(plan, blocked=(*plan.blocked, Blocked.because((workload,), reason)))
         forecaster = queue_eta.Forecaster(self._forecaster.durations, self._forecaster.errors)
         async with self._one:
             names, now = self._names(), time.time()

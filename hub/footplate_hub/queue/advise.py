@@ -12,13 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from footplate_spec.reasons import Reason, ReasonCode
 
 from .admission import Admitter, held_group
 from .changes import Change, Family, Freedom, Kind, elsewhere, families, fewer
-from .columns import Columns
 from .explain import Explainer
 from .making_room import RoomMade, Stoppable
 from .model import Admission, Reservation, Snapshot, Workload
@@ -26,7 +23,7 @@ from .nodes import Nodes
 from .orders import Use
 from .prospects import Prospect
 from .room_reasons import room_made
-from .sequence import Members, arrange
+from .sequence import in_order
 from .standing import Standing
 from .ways import options
 
@@ -204,15 +201,10 @@ class Advisor:
         owed = [other for other in self._kept if other.owed]
         yield from owed
         everyone = [*(other for other in self._kept if not other.owed), workload]
-        snapshot = self._world.snapshot
-        lines = Snapshot.lines_of(everyone)
-        few = Snapshot(nodes=(), lines=lines, groups=snapshot.groups, clusters=snapshot.clusters)
-        columns = Columns(few, self._nodes.clusters, owners=False)
-        members = Members(columns.domain, columns.group, columns.orders, columns.groups)
-        for row in arrange(np.arange(len(everyone)), members, self._world.use):
-            if columns.workloads[row] is workload:
+        for other in in_order(everyone, self._world.snapshot, self._nodes.clusters, self._world.use):
+            if other is workload:
                 return
-            yield columns.workloads[row]
+            yield other
 
 
 class _Stage:

@@ -1,79 +1,158 @@
-"""The waiting workloads as columns, in the order of their ranks."""
+"""The waiting workloads as columns, in the order of their ranks, brought in step with each snapshot.
+
+A line that is the same object as in the pass before is the same line; only what came and went is looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import Shape, Snapshot, Workload
+from .forms import Forms
+from .model import Line, Snapshot, Workload
+from .nodes import Ids, Mask
 from .orders import Order, order_named
 from .policies import domain
+from .sequence import Members
 
 __all__ = ["Columns"]
 
-Ids = NDArray[np.int64]
-
 
 class Columns:
-    """Rows are workloads by rank; a class is what workloads of one line with equal limits and owners share.
+    """Rows are workloads by rank; slots are lines, those that are gone included.
 
     Parameters
     ----------
-    clusters
-        All that have nodes, in order.
-    owners
-        Whether it matters whose a workload is.
+    forms
+        What the shapes of new lines are added to.
+    snapshot
+        For its policies, which must not change while this lives.
     """
 
-    def __init__(self, snapshot: Snapshot, clusters: Sequence[str], *, owners: bool) -> None:
-        self.lines = snapshot.lines
-        self.shapes: list[Shape] = []
+    def __init__(self, forms: Forms, snapshot: Snapshot) -> None:
+        self._forms = forms
+        self._policies = Snapshot((), (), groups=snapshot.groups, clusters=snapshot.clusters)
         self.groups: list[str] = []
         self.orders: list[Order] = []
-        shapes: dict[Shape, int] = {}
-        groups: dict[str, int] = {}
-        domains: dict[str, int] = {}
-        of_line = []
-        for line in self.lines:
-            if shapes.setdefault(line.shape, len(shapes)) == len(self.shapes):
-                self.shapes.append(line.shape)
-            if groups.setdefault(line.group, len(groups)) == len(self.groups):
-                self.groups.append(line.group)
-            name, policy = domain(snapshot, line.group, line.shape.clusters or clusters)
-            if domains.setdefault(name, len(domains)) == len(self.orders):
-                self.orders.append(order_named(policy.order))
-            of_line.append((shapes[line.shape], groups[line.group], domains[name]))
-        ids = np.array(of_line, dtype=np.int64).reshape(len(of_line), 3)
-        everyone = [w for line in self.lines for w in line.workloads]
-        by_rank = _by_rank(everyone)
-        self.workloads: list[Workload] = [everyone[i] for i in by_rank]
-        self.line: Ids = np.repeat(np.arange(len(ids)), [len(line.workloads) for line in self.lines])[by_rank]
-        self.shape: Ids = ids[self.line, 0]
-        self.group: Ids = ids[self.line, 1]
-        self.domain: Ids = ids[self.line, 2]
-        self.waits = np.array([w.waits is not None for w in self.workloads], dtype=np.bool_)
-        self.owed = np.array([w.owed for w in self.workloads], dtype=np.bool_)
-        numbers: dict[object, int] = {}
-        self.classes: list[int] = [
-            numbers.setdefault((line, w.time_limit, w.owner if owners else "", w.waits is None), len(numbers))
-            for line, w in zip(self.line.tolist(), self.workloads, strict=True)
-        ]
+        self._groups: dict[str, int] = {}
+        self._domains: dict[str, int] = {}
+        self._domain_of: dict[tuple[str, tuple[str, ...]], int] = {}
+        self.lines: list[Line] = []
+        self._ids: Ids = np.zeros(0, dtype=np.int64)  # of the snapshot's lines, in its order
+        self._slots: Ids = np.zeros(0, dtype=np.int64)
+        self._of_slot: Ids = np.zeros((0, 3), dtype=np.int64)  # shape, group, domain
+        self.workloads: NDArray[np.object_] = np.zeros(0, dtype=object)
+        self._numbers: NDArray[np.float64] = np.zeros((0, 5))  # slot, limit, priority, waits, owed
+        self.update(snapshot.lines)
 
     def __len__(self) -> int:
         return len(self.workloads)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether most slots are of lines that are gone."""
+        return len(self.lines) > 2 * len(self._ids) + 1000
 
-def _by_rank(workloads: list[Workload]) -> Ids:
-    priority = np.array([-w.priority for w in workloads], dtype=np.int64)
-    owed = np.array([not w.owed for w in workloads], dtype=np.bool_)
+    def update(self, lines: tuple[Line, ...]) -> None:
+        """Let lines go and come."""
+        ids = np.fromiter(map(id, lines), dtype=np.int64, count=len(lines))
+        if len(ids) == len(self._ids) and (ids == self._ids).all():
+            self._derive()
+            return
+        order = np.argsort(self._ids)
+        at = (
+            np.searchsorted(self._ids, ids, sorter=order)
+            if len(order)
+            else np.zeros(len(ids), dtype=np.int64)
+        )
+        at = order[np.minimum(at, len(order) - 1)] if len(order) else at
+        known = self._ids[at] == ids if len(order) else np.zeros(len(ids), np.bool_)
+        slots = np.full(len(ids), -1, dtype=np.int64)
+        slots[known] = self._slots[at[known]]
+        gone = np.ones(len(self.lines), np.bool_)
+        gone[slots[known]] = False
+        if len(self.workloads):
+            self._keep(~gone[self._numbers[:, 0].astype(np.int64)])
+        new = np.flatnonzero(~known).tolist()
+        slots[new] = range(len(self.lines), len(self.lines) + len(new))
+        self._add([lines[i] for i in new])
+        self._ids, self._slots = ids, slots
+        self._derive()
+
+    def _add(self, lines: list[Line]) -> None:
+        if not lines:
+            return
+        first = len(self.lines)
+        self.lines += lines
+        self._of_slot = np.concatenate([self._of_slot, np.array([self._of(line) for line in lines])])
+        workloads = [w for line in lines for w in line.workloads]
+        slots = np.repeat(np.arange(first, first + len(lines)), [len(line.workloads) for line in lines])
+        rows = np.empty(len(workloads), dtype=object)
+        rows[:] = workloads
+        numbers = np.column_stack(
+            [
+                slots,
+                [w.time_limit or math.inf for w in workloads],
+                [w.priority for w in workloads],
+                [w.waits is not None for w in workloads],
+                [w.owed for w in workloads],
+            ]
+        ).astype(np.float64)
+        if len(workloads) * 8 > len(self.workloads):
+            self.workloads = np.concatenate([self.workloads, rows])
+            self._numbers = np.concatenate([self._numbers, numbers])
+            self._keep(_by_rank(self.workloads, self._numbers))
+        else:
+            places = [bisect.bisect_left(self.workloads, w.rank, key=_rank) for w in workloads]
+            by_place = sorted(range(len(workloads)), key=lambda i: (places[i], workloads[i].rank))
+            at = [places[i] for i in by_place]
+            self.workloads = np.insert(self.workloads, at, rows[by_place])
+            self._numbers = np.insert(self._numbers, at, numbers[by_place], axis=0)
+
+    def _keep(self, rows: Mask | Ids) -> None:
+        self.workloads, self._numbers = self.workloads[rows], self._numbers[rows]
+
+    def _of(self, line: Line) -> tuple[int, int, int]:
+        group = self._groups.setdefault(line.group, len(self._groups))
+        if group == len(self.groups):
+            self.groups.append(line.group)
+        clusters = line.shape.clusters or tuple(self._forms.nodes.clusters)
+        key = (line.group, clusters)
+        if key not in self._domain_of:
+            name, policy = domain(self._policies, line.group, clusters)
+            number = self._domain_of[key] = self._domains.setdefault(name, len(self._domains))
+            if number == len(self.orders):
+                self.orders.append(order_named(policy.order))
+        return self._forms.number(line.shape), group, self._domain_of[key]
+
+    def _derive(self) -> None:
+        """What is asked for in every pass."""
+        self.slot: Ids = self._numbers[:, 0].astype(np.int64)
+        self.limit = self._numbers[:, 1]
+        self.priority: Ids = self._numbers[:, 2].astype(np.int64)
+        self.waits: Mask = self._numbers[:, 3] > 0
+        self.owed: Mask = self._numbers[:, 4] > 0
+        self.slot_shape, self.slot_group = self._of_slot[:, 0], self._of_slot[:, 1]
+        self.group: Ids = self.slot_group[self.slot]
+        self.members = Members(self._of_slot[self.slot, 2], self.group, self.orders, self.groups)
+
+
+def _rank(workload: Workload) -> tuple[int, int, float, str]:
+    return workload.rank
+
+
+def _by_rank(workloads: NDArray[np.object_], numbers: NDArray[np.float64]) -> Ids:
     place = np.array([w.place for w in workloads], dtype=np.float64)
-    order = np.lexsort((place, priority, owed))
-    same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0) & ~np.diff(owed[order])
+    priority, owed = -numbers[:, 2], 1 - numbers[:, 4]
+    order: Ids = np.lexsort((place, priority, owed))
+    same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0) & (np.diff(owed[order]) == 0)
+    ids = [w.id for w in workloads] if same.any() else []
     begin = 0
     for end in [*(np.flatnonzero(~same) + 1).tolist(), len(workloads)] if same.any() else []:
         if end - begin > 1:  # only who came at the very same time is told apart by id
-            order[begin:end] = sorted(order[begin:end].tolist(), key=lambda i: workloads[i].id)
+            order[begin:end] = sorted(order[begin:end].tolist(), key=ids.__getitem__)
         begin = end
     return order

@@ -25,6 +25,11 @@ _ROOM = {ReasonCode.WAITING_FOR_CAPACITY, ReasonCode.TOPOLOGY_PLACEMENT_FAILED}
 _ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 
+def _closeness(reason: Reason) -> tuple[int, ...]:
+    """Larger is closer to starting: less fundamental causes, and fewer of them."""
+    return (*(_ORDER[cause.code] for cause in (reason, *reason.causes)), len(_ORDER))
+
+
 class Explainer:
     """Finds reasons within one pass."""
 
@@ -35,23 +40,52 @@ class Explainer:
         self._now = now
         self._never: dict[tuple[int, int], Reason | None] = {}
         self._full: dict[tuple[int, int], Reason] = {}
+        self._seen = standing.changes
 
-    def explain(self, workload: Workload, prospect: Prospect, reservation: Reservation | None) -> Reason:
+    def explain(
+        self,
+        workload: Workload,
+        prospect: Prospect,
+        reservation: Reservation | None = None,
+        *,
+        code: ReasonCode | None = None,
+    ) -> Reason:
         """The one reason that is shown for a workload, with the other causes that hold.
 
         Parameters
         ----------
         reservation
             What is kept for it.
+        code
+            What the pass found when it was its turn: causes that dominate it came later, and are not told.
         """
         common = self._whatever_is_free(workload, prospect)
         if not prospect.ways:
             return dominant([*common, room_reasons.no_way(self._nodes, prospect.shape)])
-        judged = [dominant(common + self._causes(workload, prospect, way)) for way in prospect.ways]
-        reason = max(judged, key=lambda reason: _ORDER[reason.code])
+        judged = [
+            dominant(common + self._causes(workload, prospect, way) or [room_reasons.unexplained()])
+            for way in prospect.ways
+        ]
+        reason = max(judged, key=_closeness)
+        if code is not None and reason.code != code:
+            reason = self._as_it_was(workload, prospect, judged, code)
         if reservation is None or reason.code not in _ROOM:
             return reason
         return room_reasons.with_start(reason, reservation, self._now)
+
+    def _as_it_was(
+        self, workload: Workload, prospect: Prospect, judged: list[Reason], code: ReasonCode
+    ) -> Reason:
+        """What told a code before more was added to it."""
+        for reason in judged:
+            causes = [reason.model_copy(update={"causes": []}), *reason.causes]
+            causes = [cause for cause in causes if _ORDER[cause.code] >= _ORDER[code]]
+            if causes and causes[0].code == code:
+                return dominant(causes)
+        if code == ReasonCode.RESERVED_FOR_AHEAD:
+            way = next((way for way in prospect.ways if prospect.fits(way)), prospect.ways[0])
+            return self._reserved(workload, way)
+        return max(judged, key=lambda reason: _ORDER[reason.code]).model_copy(update={"code": code})
 
     def _whatever_is_free(self, workload: Workload, prospect: Prospect) -> list[Reason]:
         """Causes that hold for every way."""
@@ -75,9 +109,10 @@ class Explainer:
         full = self._cached_full(prospect, way)
         if full is not None:
             causes.append(full)
-        elif self._kept(workload, prospect, way):
+        elif self._kept(workload, prospect, way) or (not causes and standing.keeps):
+            # What was kept when it was its turn may be open now that others stop: the next pass will see.
             causes.append(self._reserved(workload, way))
-        return causes or [room_reasons.unexplained()]
+        return causes
 
     def _cached_never(self, prospect: Prospect, way: Way) -> Reason | None:
         key = (prospect.number, way.number)
@@ -89,11 +124,14 @@ class Explainer:
 
     def _cached_full(self, prospect: Prospect, way: Way) -> Reason | None:
         key = (prospect.number, way.number)
+        if self._seen != self._standing.changes:
+            self._seen = self._standing.changes
+            self._full.clear()
         if key not in self._full:
             free, option = self._standing.free, way.option
             if feasible(self._nodes, free, prospect.mask, prospect.shape, option):
                 return None
-            self._full[key] = self._no_room(prospect, way)  # room only shrinks
+            self._full[key] = self._no_room(prospect, way)
         return self._full[key]
 
     def _no_room(self, prospect: Prospect, way: Way) -> Reason:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from .fit import feasible, fit
 from .model import Place, Placement, Preemption, Running, Workload
@@ -28,16 +29,29 @@ class RoomMade:
 class Stoppable:
     """What runs and may be stopped, by place; and its lowest priority in each group and those below."""
 
-    def __init__(self, running: Iterable[Running]) -> None:
-        self.at: dict[Place, dict[str, Running]] = {}
-        self.lowest: dict[str, int] = {}
-        for attempt in running:
-            if not attempt.preemptible or attempt.stopping:
-                continue
+    def __init__(self, running: Sequence[Running]) -> None:
+        self._running = running
+
+    @cached_property
+    def at(self) -> dict[Place, dict[str, list[Running]]]:
+        """By cluster and flavor, then by group."""
+        found: dict[Place, dict[str, list[Running]]] = {}
+        for attempt in self._those():
             for place in {(placement.cluster, placement.flavor) for placement in attempt.placements}:
-                self.at.setdefault(place, {})[attempt.id] = attempt
+                found.setdefault(place, {}).setdefault(attempt.group, []).append(attempt)
+        return found
+
+    @cached_property
+    def lowest(self) -> dict[str, int]:
+        """By group."""
+        found: dict[str, int] = {}
+        for attempt in self._those():
             for holder in lineage(attempt.group):
-                self.lowest[holder] = min(attempt.priority, self.lowest.get(holder, attempt.priority))
+                found[holder] = min(attempt.priority, found.get(holder, attempt.priority))
+        return found
+
+    def _those(self) -> Iterator[Running]:
+        return (attempt for attempt in self._running if attempt.preemptible and not attempt.stopping)
 
 
 class MakingRoom:
@@ -63,7 +77,7 @@ class MakingRoom:
             return None
         standing = self._standing
         mask: Mask = prospect.mask & ~standing.reserved_nodes
-        scene = self._scene(options)
+        scene = self._scene(workload, prospect, options)
 
         def fits(room: Room, option: Option) -> bool:
             return feasible(self._nodes, room, mask, workload.shape, option)
@@ -95,23 +109,28 @@ class MakingRoom:
         if workload.owed or (lowest is not None and lowest < workload.priority):
             return True
         quotas = self._standing.quotas_late
-        return quotas.within_nominal(workload.group, way.demand) and any(
-            quotas.borrowing_groups(place) for place in way.demand
-        )
+        return quotas.might_reclaim(workload.group, way.demand)
 
-    def _scene(self, options: Iterable[Option]) -> Scene:
+    def _scene(self, workload: Workload, prospect: Prospect, options: Iterable[Option]) -> Scene:
+        """With those only who may be stopped for it, as far as groups and priorities tell."""
         standing = self._standing
+        places = dict.fromkeys(place for option in options for place in option.places)
+        demand = dict.fromkeys(places, prospect.shape.total)
         running: dict[str, Running] = {}
-        for option in options:
-            for place in option.places:
-                running |= self._stoppable.at.get(place, {})
-        return Scene(
-            self._nodes,
-            standing.free + standing.coming,
-            standing.quotas_late,
-            [attempt for attempt in running.values() if attempt.id not in self._gone],
-            self._now,
-        )
+        for place in places:
+            groups = self._stoppable.at.get(place, {})
+            borrow = standing.quotas_late.borrowing(demand, groups)
+            for group, attempts in groups.items():
+                below = workload.group in lineage(group)
+                if below or group in borrow:
+                    running |= {
+                        attempt.id: attempt
+                        for attempt in attempts
+                        if (group in borrow or attempt.priority < workload.priority)
+                        and attempt.id not in self._gone
+                    }
+        room = standing.free + standing.coming
+        return Scene(self._nodes, room, standing.quotas_late, list(running.values()), self._now)
 
     def _stopping_there(self, placements: Iterable[Placement]) -> int:
         nodes = {(placement.cluster, placement.node) for placement in placements}

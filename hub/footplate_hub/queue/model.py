@@ -6,12 +6,12 @@ exact and no rounding ever lets one workload too many in. Shares of a GPU are fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from footplate_spec.reasons import Reason
+from footplate_spec.reasons import Reason, ReasonCode
 
 __all__ = [
     "Admission",
@@ -370,20 +370,40 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Blocked:
-    """Workloads of one line that stay, in order, and the one reason that they share."""
+    """Workloads of one line that stay, in order, and the one reason that they share.
+
+    Parameters
+    ----------
+    tell
+        Puts the reason into words.
+    """
 
     workloads: tuple[Workload, ...]
-    reason: Reason
+    code: ReasonCode
+    tell: Callable[[], Reason] = field(compare=False)
+
+    @classmethod
+    def because(cls, workloads: tuple[Workload, ...], reason: Reason) -> Blocked:
+        """With a reason that is known."""
+        return cls(workloads, reason.code, lambda: reason)
+
+    @cached_property
+    def reason(self) -> Reason:
+        """The reason with its sentence and numbers."""
+        return self.tell()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one pass decided: every waiting workload is in ``admit`` or, once, in ``blocked``."""
+    """What one pass decided: every waiting workload is in ``admit`` or, once, in ``blocked``.
+
+    What `schedule` gives as ``blocked`` has every code and position as numbers too (`verdicts`).
+    """
 
     admit: tuple[Admission, ...] = ()
     preempt: tuple[Preemption, ...] = ()
     reserve: tuple[Reservation, ...] = ()
-    blocked: tuple[Blocked, ...] = ()
+    blocked: Sequence[Blocked] = ()
 
     @cached_property
     def reasons(self) -> dict[str, Reason]:

@@ -24,15 +24,27 @@ class Way:
 
 
 class Prospect:
-    """A shape on the nodes of a snapshot; ``number`` tells it apart from others of the pass."""
+    """A shape on the nodes of a snapshot.
 
-    def __init__(self, nodes: Nodes, number: int, shape: Shape) -> None:
+    Parameters
+    ----------
+    number
+        Tells it apart from others of the pass.
+    masks
+        Nodes that the shape permits, and those of them that are usable, if they are known already.
+    """
+
+    def __init__(
+        self, nodes: Nodes, number: int, shape: Shape, masks: tuple[Mask, Mask] | None = None
+    ) -> None:
         self.number = number
         self._nodes = nodes
         self.shape = shape
         self.ways = [Way(i, way, demand(shape, way)) for i, way in enumerate(options(nodes, shape))]
-        self.allowed: Mask = nodes.allowed(shape)
-        self.mask: Mask = self.allowed & nodes.usable
+        if masks is None:
+            allowed = nodes.allowed(shape)
+            masks = allowed, allowed & nodes.usable
+        self.allowed, self.mask = masks
         self.gpus = shape.total.gpu
         self._fits: dict[int, bool] = {}
 

@@ -18,9 +18,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .model import Amount, GroupModel, Limit, PersonLimit, Place, Placement, Running
 
@@ -173,6 +176,53 @@ class Quotas:
         )
         return (cpu, memory, gpu)
 
+    def bounds(self, place: Place, groups: Sequence[str]) -> NDArray[np.int64] | None:
+        """What each group could have more (groups × CPU, memory, GPUs); None where nothing limits anybody.
+
+        Returns
+        -------
+        array
+            Three of these, one after the other: now, before any borrowing limit stands in the way, and if
+            nobody else had any.
+        """
+        trees = self._trees.get(place)
+        if trees is None:
+            return None
+        found = np.full((3, len(groups), len(RESOURCES)), UNLIMITED, dtype=np.int64)
+        for column, tree in enumerate(trees):
+            if tree is not None:
+                holders = [tree.holder(group) for group in groups]
+                found[:, :, column] = np.array(tree.bounds(), dtype=np.int64)[:, holders]
+        return found
+
+    def reclaimable(self, place: Place, groups: Sequence[str]) -> NDArray[np.int64]:
+        """The most that each group might take back from some other (groups × CPU, memory, GPUs).
+
+        It is no more than the group, and those above it up to the one that has a borrower below it too, have
+        left of their nominal amounts; negative where nobody borrows, or nothing is the group's own.
+        """
+        found = np.full((len(groups), len(RESOURCES)), -1, dtype=np.int64)
+        for column, tree in enumerate(self._trees.get(place, ())):
+            if tree is not None and tree.over():
+                found[:, column] = np.array(tree.reclaimable())[[tree.holder(group) for group in groups]]
+        return found
+
+    def might_reclaim(self, group: str, asked: Mapping[Place, Amount]) -> bool:
+        """Whether `may_reclaim` could be true of any borrower."""
+        return any(
+            tree.over() and value <= tree.reclaimable()[tree.holder(group)]
+            for _, tree, _, value in self._asked(asked)
+        )
+
+    def has(self, owners: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+        """Attempts and GPUs that count against persons in groups that limit them."""
+        none = (0, 0)
+        return np.array([self._has.get(owner, none) for owner in owners], dtype=np.int64).reshape(-1, 2)
+
+    def person_limits(self, group: str) -> list[tuple[str, PersonLimit]]:
+        """Limits of one person that hold for a group: its own and those of groups above it."""
+        return [(name, self._persons[name]) for name in lineage(group) if name in self._persons]
+
     def allows(self, group: str, asked: Mapping[Place, Amount]) -> bool:
         """Whether `shortages` is empty, at a fraction of its cost."""
         for place, amount in asked.items():
@@ -244,6 +294,25 @@ class Quotas:
                 borrowed = True
         return borrowed
 
+    def borrowing(self, asked: Mapping[Place, Amount], groups: Iterable[str]) -> set[str]:
+        """Those of some groups that use more than their own of something that is asked."""
+        found: set[str] = set()
+        for _, tree, _, _ in self._asked(asked):
+            over = tree.over()
+            nodes = {node for borrowers in over.values() for node, _ in borrowers}
+            if nodes:
+                found |= {group for group in groups if tree.holder(group) in nodes}
+        return found
+
+    def over_nominal(self, place: Place, groups: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of these groups use more than their own of something."""
+        found = np.zeros(len(groups), np.bool_)
+        for tree in self._trees.get(place, ()):
+            if tree is not None and tree.over():
+                nodes = {node for borrowers in tree.over().values() for node, _ in borrowers}
+                found |= np.array([tree.holder(group) in nodes for group in groups], dtype=np.bool_)
+        return found
+
     def borrowing_groups(self, place: Place) -> dict[str, Amount]:
         """Groups that use more than their own, and how much more."""
         over: dict[str, dict[str, int]] = {}
@@ -294,6 +363,7 @@ class _Tree:
         self.total = [0] * count
         self._known: dict[int, int] = {}
         self._borrowers: dict[int, list[tuple[int, int]]] | None = None
+        self._reclaimable: list[int] | None = None
 
     def copy(self) -> _Tree:
         """The same groups with use of their own from here on."""
@@ -322,12 +392,26 @@ class _Tree:
             if node == _ROOT:
                 self.use[_ROOT] += above
         self._known.clear()
-        self._borrowers = None
+        self._borrowers = self._reclaimable = None
 
     def available(self, group: str) -> int:
         """What it could still have."""
         node = self.holder(group)
         return UNLIMITED if node == _ROOT else self._left(node)
+
+    def bounds(self) -> tuple[list[int], list[int], list[int]]:
+        """`available`, the same without the pool's limit, and `most_of`, of every node."""
+        self._left(_ROOT)
+        borrowable = [UNLIMITED]
+        for node in range(1, len(self.names)):
+            local = max(0, self.kept[node] - self.use[node])
+            above = min(borrowable[self.parent[node]], self._headroom(node))
+            borrowable.append(local + max(0, above))
+        return (
+            [UNLIMITED, *map(self._left, range(1, len(self.names)))],
+            borrowable,
+            [UNLIMITED, *self.most[1:]],
+        )
 
     def most_of(self, group: str) -> int:
         """What it could have if nobody else had any."""
@@ -381,6 +465,18 @@ class _Tree:
                 return node
             below += self.kept[node]
         return path[-1]
+
+    def reclaimable(self) -> list[int]:
+        """What each node might take back; -1 where there is nothing of its own, or no borrower beside it."""
+        if self._reclaimable is None:
+            over = self.over()
+            found = [-1]
+            for node in range(1, len(self.names)):
+                left, parent = self.nominal[node] - self.total[node], self.parent[node]
+                beside = any(other != node for other, _ in over.get(parent, ()))
+                found.append(left if beside else min(left, found[parent]))
+            self._reclaimable = found
+        return self._reclaimable
 
     def over(self) -> dict[int, list[tuple[int, int]]]:
         """By parent: who uses more than its own, and how much more, the most first."""

@@ -5,35 +5,36 @@ there: nodes from the earliest time on at which they are free by time limits. Th
 they cannot delay it, so nothing starves, whatever its size. Who waits for quota, or is ruled out by its own
 exclusions, holds nobody up.
 
+Most of a long line can be told to stay by numbers alone (`screen`); only the others are looked at one by one.
 Within a pass room and quota only shrink, so what was refused once is not tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-
 import numpy as np
 
-from footplate_spec.reasons import Reason
+from footplate_spec.reasons import Reason, ReasonCode
 
 from . import room_reasons
-from .admission import Admitter, held_group
+from .admission import Admitter
 from .advise import Advisor, World
-from .columns import Columns
 from .explain import Explainer
 from .making_room import RoomMade, Stoppable
-from .model import Admission, Blocked, Plan, Preemption, Reservation, Snapshot, Workload
-from .nodes import Mask, Nodes
+from .memory import Memory
+from .model import Admission, Plan, Preemption, Reservation, Snapshot, Workload
+from .nodes import Ids
 from .orders import Use
-from .prospects import Prospect
-from .quota import Quotas
-from .sequence import Members, Sequence
-from .standing import Standing
+from .screen import CODES, UNKNOWN, Screen
+from .sequence import Sequence
+from .verdicts import Verdicts
 
 __all__ = ["Pass", "schedule"]
 
+_WORK = 150_000  # pairs of line and way that are looked at again after single admissions
+_REFUSALS = 64  # after so many, those who cannot start any more are left out together
 
-def schedule(snapshot: Snapshot, now: float) -> Plan:
+
+def schedule(snapshot: Snapshot, now: float, memory: Memory | None = None) -> Plan:
     """Decide.
 
     Parameters
@@ -42,102 +43,147 @@ def schedule(snapshot: Snapshot, now: float) -> Plan:
         The world; not changed.
     now
         Unix seconds.
+    memory
+        Of the passes before over the same world; it makes this one quicker, never different.
 
     Returns
     -------
     Plan
-        Admissions in order, and in ``blocked`` every other workload exactly once.
+        Admissions in order, and in ``blocked`` every other workload exactly once. Reasons are put into words
+        when they are asked for, from what the pass left.
     """
-    return Pass(snapshot, now).plan()
+    return Pass(snapshot, now, memory).plan()
 
 
 class Pass:
     """What is known and what has been decided while one pass goes on."""
 
-    def __init__(self, snapshot: Snapshot, now: float) -> None:
+    def __init__(self, snapshot: Snapshot, now: float, memory: Memory | None = None) -> None:
         self._snapshot = snapshot
         self._now = now
-        self._nodes = Nodes(snapshot.nodes, snapshot.clusters)
-        limited = any(group.person is not None for group in snapshot.groups.values())
-        self._columns = Columns(snapshot, self._nodes.clusters, owners=limited)
-        quotas = Quotas(snapshot.groups, snapshot.running)
-        self._standing = Standing(self._nodes, quotas, snapshot.running, now)
-        self._prospects = [
-            Prospect(self._nodes, number, shape) for number, shape in enumerate(self._columns.shapes)
-        ]
-        self._use = Use(snapshot.groups, snapshot.running, now)
+        self._forms, self._columns, occupied = (memory or Memory()).recall(snapshot)
+        nodes = self._forms.nodes
+        self._standing = occupied.standing(now)
+        self._screen = Screen(snapshot, self._forms, self._columns, occupied, self._standing)
         self._stoppable = Stoppable(snapshot.running)
-        self._admitter = Admitter(snapshot, self._nodes, self._standing, self._stoppable, now)
-        self._explainer = Explainer(snapshot, self._nodes, self._standing, now)
-        self._reasons: dict[int, Reason] = {}  # of classes that were refused
-        self._kept: dict[int, Reason] = {}  # of rows for which nodes are kept
+        self._admitter = Admitter(snapshot, nodes, self._standing, self._stoppable, now)
+        self._explainer = Explainer(snapshot, nodes, self._standing, now)
+        self._use = Use(snapshot.groups, snapshot.running, now)
+        self._owners = any(group.person is not None for group in snapshot.groups.values())
+        self._codes: Ids = np.full(len(self._columns), UNKNOWN)
+        self._coded = 0  # rows before this one have their codes
+        self._work = 0
+        self._admit: dict[int, Admission] = {}
+        self._preempt: list[Preemption] = []
+        self._reserve: list[Reservation] = []
+        self._told: dict[int, Reason] = {}  # of rows for which something is kept
+        self._exact: dict[int, int] = {}  # codes of rows that numbers alone cannot tell
 
     def plan(self) -> Plan:
-        """Consider everyone."""
-        columns, reasons = self._columns, self._reasons
-        held = np.array([held_group(self._snapshot, group) is not None for group in columns.groups], np.bool_)
-        stays = columns.waits | held[columns.group]
-        members = Members(columns.domain, columns.group, columns.orders, columns.groups)
-        sequence = Sequence(np.flatnonzero(~stays & ~columns.owed), members, self._use)
-        owed = iter(np.flatnonzero(~stays & columns.owed).tolist())  # whatever the order is
-
-        def turn() -> int | None:
+        """Consider everyone who might start, have others stopped, or have nodes kept."""
+        columns = self._columns
+        candidates = self._screen.candidates(self._now)
+        owed = iter(np.flatnonzero(candidates & columns.owed).tolist())  # whatever the order is
+        sequence = Sequence(np.flatnonzero(candidates & ~columns.owed), columns.members, self._use)
+        refused: dict[object, int | None] = {}
+        refusals = 0
+        while True:
             row = next(owed, None)
-            return sequence.next() if row is None else row
-
-        admit: dict[int, Admission] = {}
-        preempt: list[Preemption] = []
-        reserve: list[Reservation] = []
-        while (row := turn()) is not None:
-            if columns.classes[row] in reasons:
+            row = sequence.next() if row is None else row
+            if row is None:
+                break
+            workload: Workload = columns.workloads[row]
+            key = (columns.slot[row], workload.time_limit, workload.owner if self._owners else "")
+            if key in refused:
+                self._note(row, refused[key])
                 continue
-            workload, prospect = columns.workloads[row], self._prospects[columns.shape[row]]
-            outcome = self._admitter.consider(workload, prospect)
-            if isinstance(outcome, Admission):
-                admit[row] = outcome
-                gpus = sum(placement.need.gpu for placement in outcome.placements)
-                self._use.admit(workload.group, gpus, workload.time_limit)
-                continue
-            if isinstance(outcome, RoomMade):
-                preempt += outcome.preemptions
-                self._kept[row] = room_reasons.room_made(outcome.stopping, len(outcome.preemptions))
-                continue
-            reasons[columns.classes[row]] = self._explainer.explain(workload, prospect, None)
-            if outcome is not None:
-                reserve.append(outcome)
-                self._kept[row] = self._explainer.explain(workload, prospect, outcome)
-        return Plan(
-            admit=tuple(admit.values()),
-            preempt=tuple(preempt),
-            reserve=tuple(reserve),
-            blocked=tuple(self._blocked(admit, stays)),
-        )
+            if refusals >= _REFUSALS:
+                refusals = 0
+                if self._screen.look_again():
+                    sequence.narrow(self._screen.candidates(self._now))
+            outcome = self._consider(row, workload)
+            if outcome is None or isinstance(outcome, Reservation):
+                refused[key] = self._exactly(row, workload)
+                self._note(row, refused[key])
+                refusals += 1
+            if self._standing.changed:
+                self._look_again(row, sequence, reserved=isinstance(outcome, Reservation))
+        return self._finish()
 
     def advisor(self) -> Advisor:
         """To ask, after `plan`, what would start now if it were different."""
-        world = World(self._snapshot, self._nodes, self._stoppable, self._use, self._now)
+        world = World(self._snapshot, self._forms.nodes, self._stoppable, self._use, self._now)
         return Advisor(world, self._standing)
 
-    def _blocked(self, admitted: Container[int], stays: Mask) -> Iterator[Blocked]:
+    def _consider(self, row: int, workload: Workload) -> Admission | RoomMade | Reservation | None:
+        prospect = self._forms.prospects[self._columns.slot_shape[self._columns.slot[row]]]
+        outcome = self._admitter.consider(workload, prospect)
+        if isinstance(outcome, Admission):
+            self._admit[row] = outcome
+            gpus = sum(placement.need.gpu for placement in outcome.placements)
+            self._use.admit(workload.group, gpus, workload.time_limit)
+        elif isinstance(outcome, RoomMade):
+            self._preempt += outcome.preemptions
+            self._told[row] = room_reasons.room_made(outcome.stopping, len(outcome.preemptions))
+            self._exact[row] = CODES.index(ReasonCode.WAITING_FOR_PREEMPTED_WORKLOADS)
+        elif isinstance(outcome, Reservation):
+            self._reserve.append(outcome)
+            self._told[row] = self._explainer.explain(workload, prospect, outcome)
+        return outcome
+
+    # Codes
+
+    def _exactly(self, row: int, workload: Workload) -> int | None:
+        """The code of one that was refused, where numbers cannot tell it."""
+        shape = self._columns.slot_shape[self._columns.slot[row]]
+        if not self._forms.competes(int(shape)):
+            return None
+        return CODES.index(self._explainer.explain(workload, self._forms.prospects[shape]).code)
+
+    def _note(self, row: int, code: int | None) -> None:
+        if code is not None:
+            self._exact[row] = code
+
+    def _look_again(self, row: int, sequence: Sequence, *, reserved: bool) -> None:
+        """Something changed: give those before it their codes, and leave out who need not be looked at."""
+        if self._work < _WORK:
+            self._work += self._screen.size
+            self._code(row + 1)
+            self._screen.look_again()
+            sequence.narrow(self._screen.candidates(self._now))
+        elif reserved:
+            sequence.narrow(self._screen.after_reserving())
+
+    def _code(self, end: int) -> None:
+        """As things stood when it was last looked."""
+        if end > self._coded:
+            self._codes[self._coded : end] = self._screen.codes()[self._coded : end]
+            self._coded = end
+
+    def _finish(self) -> Plan:
         columns = self._columns
-        alone: dict[tuple[int, int], Reason] = {}  # of those that stay whatever is free
-        members: dict[tuple[int, int], list[Workload]] = {}
-        told: dict[tuple[int, int], Reason] = {}
-        for row, workload in enumerate(columns.workloads):
-            if row in admitted:
-                continue
-            if row in self._kept:
-                reason = self._kept[row]
-            elif stays[row]:
-                same = (columns.classes[row], id(workload.waits))
-                if same not in alone:
-                    prospect = self._prospects[columns.shape[row]]
-                    alone[same] = self._explainer.explain(workload, prospect, None)
-                reason = alone[same]
-            else:
-                reason = self._reasons[columns.classes[row]]
-            key = (int(columns.line[row]), id(reason))
-            told[key] = reason
-            members.setdefault(key, []).append(workload)
-        for key, workloads in members.items():
-            yield Blocked(tuple(workloads), told[key])
+        self._screen.look_again()
+        self._code(len(columns))
+        stays = np.ones(len(columns), np.bool_)
+        stays[list(self._admit)] = False
+        for row, code in self._exact.items():
+            self._codes[row] = code
+        for row, reason in self._told.items():
+            self._codes[row] = CODES.index(reason.code)
+        for row in np.flatnonzero(stays & (self._codes == UNKNOWN)).tolist():
+            prospect = self._forms.prospects[columns.slot_shape[columns.slot[row]]]
+            self._codes[row] = CODES.index(self._explainer.explain(columns.workloads[row], prospect).code)
+        return Plan(
+            admit=tuple(self._admit.values()),
+            preempt=tuple(self._preempt),
+            reserve=tuple(self._reserve),
+            blocked=Verdicts(
+                columns,
+                self._forms,
+                codes=self._codes,
+                stays=stays,
+                told=self._told,
+                explainer=self._explainer,
+                use=self._use,
+            ),
+        )

@@ -8,15 +8,18 @@ by rank; whom it sends is decided by its own order.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .orders import Key, Order, Use, fifo
+from .model import Snapshot, Workload
+from .orders import Key, Order, Use, fifo, order_named
+from .policies import domain
 
-__all__ = ["Members", "Sequence", "arrange"]
+__all__ = ["Members", "Sequence", "arrange", "in_order"]
 
 Ids = NDArray[np.int64]
 
@@ -62,13 +65,13 @@ class Sequence:
         """The row whose turn it is; it does not come again."""
         if len(self._domains) == 1:
             return self._domains[0].take()
-        turns = [(rank, domain) for domain in self._domains if (rank := domain.turn()) is not None]
+        turns = [(rank, queue) for queue in self._domains if (rank := queue.turn()) is not None]
         return min(turns, key=lambda turn: turn[0])[1].take() if turns else None
 
     def narrow(self, rows: NDArray[np.bool_]) -> None:
         """Leave out all others from here on; ``rows`` says it of every row."""
-        for domain in self._domains:
-            domain.narrow(rows)
+        for queue in self._domains:
+            queue.narrow(rows)
 
 
 def arrange(rows: Ids, members: Members, use: Use) -> Ids:
@@ -82,6 +85,30 @@ def arrange(rows: Ids, members: Members, use: Use) -> Ids:
             of_group = np.array([place[key] for key in keys], dtype=np.int64)
             arranged[np.searchsorted(rows, mine)] = mine[np.lexsort((mine, of_group[group]))]
     return arranged
+
+
+def in_order(
+    workloads: Iterable[Workload], snapshot: Snapshot, clusters: Seq[str], use: Use
+) -> list[Workload]:
+    """A few workloads in the order in which a pass would consider them.
+
+    Parameters
+    ----------
+    clusters
+        All that have nodes, in order.
+    """
+    by_rank = sorted(workloads, key=lambda workload: workload.rank)
+    domains = [domain(snapshot, w.group, w.shape.clusters or clusters) for w in by_rank]
+    names = list(dict.fromkeys(name for name, _ in domains))
+    orders = {name: order_named(policy.order) for name, policy in domains}
+    groups = list(dict.fromkeys(workload.group for workload in by_rank))
+    members = Members(
+        np.array([names.index(name) for name, _ in domains], dtype=np.int64),
+        np.array([groups.index(workload.group) for workload in by_rank], dtype=np.int64),
+        [orders[name] for name in names],
+        groups,
+    )
+    return [by_rank[row] for row in arrange(np.arange(len(by_rank)), members, use).tolist()]
 
 
 def _by_domain(rows: Ids, members: Members) -> dict[int, Ids]:

@@ -55,12 +55,32 @@ class Standing:
         self.closed: set[Place] = set()
         self.reserved_nodes: Mask = np.zeros(len(nodes), np.bool_)
         self.stopping: list[Running] = []
+        self.changed: set[Place] = set()  # pools; whoever looks takes them out
+        self.changes = 0
         for attempt in running:
             rows, amounts = self._rows(attempt.placements)
             np.subtract.at(self.free, rows, amounts)
             self.timeline.add(end_of(attempt, now), attempt.placements)
             if attempt.stopping:
                 self.stopping.append(attempt)
+
+    @classmethod
+    def over(
+        cls,
+        nodes: Nodes,
+        quotas: Quotas,
+        free: Room,
+        timeline: Timeline,
+        stopping: list[Running],
+        *,
+        now: float,
+    ) -> Standing:
+        """The same from what is known of all that runs; room and quotas are changed from here on."""
+        standing = cls(nodes, quotas, (), now)
+        standing.free = standing.open = standing.late = free
+        standing.timeline = timeline
+        standing.stopping = stopping
+        return standing
 
     def without_reservations(self) -> Standing:
         """A copy in which nothing is kept for anybody."""
@@ -77,6 +97,11 @@ class Standing:
         return self._now + workload.time_limit if workload.time_limit else math.inf
 
     # What is open to whom
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept for anybody."""
+        return bool(self.starts or self.closed) or self.open is not self.free
 
     def reserved(self, option: Option) -> bool:
         """Whether somebody ahead has reserved what an option uses."""
@@ -129,6 +154,7 @@ class Standing:
                     inside = (rows >= pool.start) & (rows < pool.stop)
                     np.subtract.at(self._spare, rows[inside], amounts[inside])
         self._look_again(np.unique(rows))
+        self._note(option.places)
 
     def reserve(self, reservation: Reservation, option: Option, then: Room, workload: Workload) -> None:
         """Keep nodes from a time on; ``then`` is the room at that time."""
@@ -147,11 +173,13 @@ class Standing:
         for place in option.places:
             self._look_again(self._nodes.pools[place])
         self.quotas_late.take(workload.group, workload.owner, reservation.placements)
+        self._note(option.places)
 
     def close(self, place: Place, workload: Workload) -> None:
         """Keep all of a pool."""
         self._keeps_for(workload)
         self.closed.add(place)
+        self._note([place])
 
     def _keeps_for(self, workload: Workload) -> None:
         if not self.ahead or self.ahead[-1] is not workload:
@@ -182,6 +210,8 @@ class Standing:
         self.timeline.add(self.end(workload), placements)
         self._kept_for.append((self.end(workload), placements))
         self._look_again(np.unique(np.concatenate([*touched, rows])))
+        gone = (placement for victim in victims for placement in victim.placements)
+        self._note((placement.cluster, placement.flavor) for placement in (*placements, *gone))
 
     # What will be
 
@@ -198,6 +228,10 @@ class Standing:
     def to_reserve(self) -> Room:
         """What there is for a reservation before anything else has ended; those who stop may take long."""
         return self.free if self._kept is None else self.free - self._kept
+
+    def _note(self, places: Iterable[Place]) -> None:
+        self.changed.update(places)
+        self.changes += 1
 
     def _views(self, *, late: bool = True) -> list[Quotas]:
         """The quotas, each once."""

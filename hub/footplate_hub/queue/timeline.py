@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .model import Placement, Running
-from .nodes import Nodes, Room, vector
+from .nodes import Ids, Nodes, Room, vector
 
 __all__ = ["Timeline", "end_of"]
+
+Times = NDArray[np.float64]
 
 
 def end_of(attempt: Running, now: float) -> float:
@@ -25,21 +27,26 @@ def end_of(attempt: Running, now: float) -> float:
 
 
 class Timeline:
-    """The ends of attempts, and what each frees."""
+    """The ends of attempts, and what each frees.
 
-    def __init__(self, nodes: Nodes) -> None:
+    Parameters
+    ----------
+    ends
+        Known from the start: when, on which node, how much.
+    """
+
+    def __init__(self, nodes: Nodes, ends: tuple[Times, Ids, Room] | None = None) -> None:
         self._nodes = nodes
         self._fresh: list[tuple[float, int, tuple[int, int, int]]] = []
-        self._times: NDArray[np.float64] = np.zeros(0)
-        self._rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
+        times, rows, amounts = ends or (np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 3), np.int64))
+        order = np.argsort(times, kind="stable")
+        order = order[: np.searchsorted(times[order], math.inf)]
+        self._times, self._rows, self._amounts = times[order], rows[order], amounts[order]
 
     def copy(self) -> Timeline:
         """The same ends so far."""
         self._settle()
-        other = Timeline(self._nodes)
-        other._times, other._rows, other._amounts = self._times, self._rows, self._amounts
-        return other
+        return Timeline(self._nodes, (self._times, self._rows, self._amounts))
 
     def add(self, end: float, placements: Iterable[Placement]) -> None:
         """An attempt gives back its nodes at ``end``."""

@@ -183,7 +183,7 @@ def admit(workload: Workload, *placements: Placement) -> Admission:
 
 
 def blocked(workload: Workload, code: str = "WaitingForCapacity") -> Blocked:
-    return Blocked((workload,), because(code))
+    return Blocked.because((workload,), because(code))
 
 
 ONE, PAIR = waits("w", 1, 2, time_limit=60), waits("w", 2, 2, time_limit=60)

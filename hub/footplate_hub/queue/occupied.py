@@ -1,0 +1,136 @@
+"""What runs, as columns, brought in step with each snapshot: the room it takes and the quota it uses.
+
+An attempt that is the same object as in the pass before is the same attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import GroupModel, Place, Running
+from .nodes import Ids, Mask, Nodes, Room, vector
+from .quota import Quotas, lineage
+from .standing import Standing
+from .timeline import Timeline
+
+__all__ = ["Occupied"]
+
+
+class Occupied:
+    """Attempts on some nodes, under some groups' limits; both stay the same while this lives."""
+
+    def __init__(self, nodes: Nodes, groups: Mapping[str, GroupModel], running: tuple[Running, ...]) -> None:
+        self._nodes = nodes
+        self._free: Room = nodes.capacity.copy()
+        self._quotas = Quotas(groups)
+        self._groups: dict[str, int] = {}
+        self._ids: Ids = np.zeros(0, dtype=np.int64)
+        self.attempts: NDArray[np.object_] = np.zeros(0, dtype=object)
+        self._numbers: NDArray[np.float64] = np.zeros((0, 6))
+        # end, limit, priority, may be stopped, stops, group
+        self._owner: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the id of its attempt
+        self._rows: Ids = np.zeros(0, dtype=np.int64)
+        self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
+        self.update(running)
+
+    def update(self, running: tuple[Running, ...]) -> None:
+        """Let attempts end and begin."""
+        ids = np.fromiter(map(id, running), dtype=np.int64, count=len(running))
+        if len(ids) == len(self._ids) and (ids == self._ids).all():
+            return
+        stays = np.isin(self._ids, ids)
+        new = np.flatnonzero(~np.isin(ids, self._ids)).tolist()
+        self._leave(~stays)
+        self._add([running[i] for i in new])
+
+    def _leave(self, gone: Mask) -> None:
+        if not gone.any():
+            return
+        for attempt in self.attempts[gone]:
+            self._quotas.release(attempt.group, attempt.owner, attempt.placements)
+        theirs = np.isin(self._owner, self._ids[gone])
+        np.add.at(self._free, self._rows[theirs], self._amounts[theirs])
+        self._owner, self._rows = self._owner[~theirs], self._rows[~theirs]
+        self._amounts = self._amounts[~theirs]
+        self._ids, self.attempts = self._ids[~gone], self.attempts[~gone]
+        self._numbers = self._numbers[~gone]
+
+    def _add(self, attempts: list[Running]) -> None:
+        if not attempts:
+            return
+        rows, amounts, owners = [], [], []
+        for attempt in attempts:
+            self._quotas.take(attempt.group, attempt.owner, attempt.placements)
+            for placement in attempt.placements:
+                row = self._nodes.index.get((placement.cluster, placement.node))
+                if row is not None:
+                    rows.append(row)
+                    amounts.append(vector(placement.need))
+                    owners.append(id(attempt))
+        table = np.array(amounts, dtype=np.int64).reshape(len(rows), 3)
+        np.subtract.at(self._free, np.array(rows, dtype=np.int64), table)
+        self._owner = np.concatenate([self._owner, np.array(owners, dtype=np.int64)])
+        self._rows = np.concatenate([self._rows, np.array(rows, dtype=np.int64)])
+        self._amounts = np.concatenate([self._amounts, table])
+        column = np.empty(len(attempts), dtype=object)
+        column[:] = attempts
+        self.attempts = np.concatenate([self.attempts, column])
+        self._ids = np.concatenate([self._ids, np.fromiter(map(id, attempts), np.int64, len(attempts))])
+        self._numbers = np.concatenate(
+            [
+                self._numbers,
+                [
+                    (
+                        np.nan if a.ends is None else a.ends,
+                        a.time_limit or np.inf,
+                        a.priority,
+                        a.preemptible and not a.stopping,
+                        a.stopping,
+                        self._groups.setdefault(a.group, len(self._groups)),
+                    )
+                    for a in attempts
+                ],
+            ]
+        )
+
+    def standing(self, now: float) -> Standing:
+        """What a pass begins with."""
+        ends = self._numbers[:, 0]
+        ends = np.where(np.isnan(ends), now + self._numbers[:, 1], np.maximum(ends, now))
+        timeline = Timeline(self._nodes, (ends[self._attempt_of()], self._rows, self._amounts))
+        stopping = self.attempts[self._numbers[:, 4] > 0].tolist()
+        return Standing.over(self._nodes, self._quotas.copy(), self._free.copy(), timeline, stopping, now=now)
+
+    def stoppable(self, quotas: Quotas, places: list[Place], *, below: int) -> Room:
+        """What those hold who might be stopped for somebody: of a lower priority, or beyond their own."""
+        may = self._numbers[:, 3] > 0
+        lower = may & (self._numbers[:, 2] < below)
+        held = np.zeros_like(self._free)
+        attempt = self._attempt_of()
+        group = self._numbers[:, 5].astype(np.int64)
+        for place in places:
+            pool = self._nodes.pools[place]
+            over = quotas.over_nominal(place, list(self._groups))
+            chosen = lower | (may & over[group])
+            those = chosen[attempt] & (self._rows >= pool.start) & (self._rows < pool.stop)
+            np.add.at(held, self._rows[those], self._amounts[those])
+        return held
+
+    def _attempt_of(self) -> Ids:
+        """Which attempt each placement is of."""
+        order = np.argsort(self._ids)
+        return order[np.searchsorted(self._ids, self._owner, sorter=order)] if len(order) else order
+
+    def lowest(self, groups: list[str]) -> NDArray[np.float64]:
+        """The lowest priority of what may be stopped in each of these groups and those below it."""
+        own = np.full(len(self._groups), np.inf)
+        may = self._numbers[:, 3] > 0
+        np.minimum.at(own, self._numbers[may, 5].astype(np.int64), self._numbers[may, 2])
+        found: dict[str, float] = {}
+        for group, number in self._groups.items():
+            for holder in lineage(group):
+                found[holder] = min(own[number], found.get(holder, np.inf))
+        return np.array([found.get(group, np.inf) for group in groups])
