@@ -145,7 +145,7 @@ class _Gang:
         total = np.zeros(3, dtype=np.int64)
         for need, count in zip(self.needs, self.replicas, strict=True):
             total += np.array(need, dtype=np.int64) * count
-        able = (self.room >= total).all(axis=1)
+        able = (np.maximum(self.room, 0) >= total).all(axis=1)  # what is not asked may be overdrawn
         for counts, count in zip(self.counts, self.replicas, strict=True):
             able &= counts >= count
         candidates = np.flatnonzero(able)

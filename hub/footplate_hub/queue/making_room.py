@@ -108,7 +108,7 @@ class MakingRoom:
         lowest = self._stoppable.lowest.get(workload.group)
         if workload.owed or (lowest is not None and lowest < workload.priority):
             return True
-        quotas = self._standing.quotas_late
+        quotas = self._standing.quotas_open
         return quotas.might_reclaim(workload.group, way.demand)
 
     def _scene(self, workload: Workload, prospect: Prospect, options: Iterable[Option]) -> Scene:
@@ -119,7 +119,7 @@ class MakingRoom:
         running: dict[str, Running] = {}
         for place in places:
             groups = self._stoppable.at.get(place, {})
-            borrow = standing.quotas_late.borrowing(demand, groups)
+            borrow = standing.quotas_open.borrowing(demand, groups)
             for group, attempts in groups.items():
                 below = workload.group in lineage(group)
                 if below or group in borrow:
@@ -130,7 +130,7 @@ class MakingRoom:
                         and attempt.id not in self._gone
                     }
         room = standing.free + standing.coming
-        return Scene(self._nodes, room, standing.quotas_late, list(running.values()), self._now)
+        return Scene(self._nodes, room, standing.quotas_open, list(running.values()), self._now)
 
     def _stopping_there(self, placements: Iterable[Placement]) -> int:
         nodes = {(placement.cluster, placement.node) for placement in placements}

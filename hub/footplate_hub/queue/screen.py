@@ -105,7 +105,7 @@ class Screen:
                 amount = pairs.take_amount[takes]
                 within = ((amount <= bound[pairs.take_group[takes]]) & (amount > 0)).any(axis=1)
                 reclaims[pairs.take_pair[takes[within]]] = True
-        if not reclaims.any() and not above.any():
+        if not forms.places or (not reclaims.any() and not above.any()):
             return columns.owed
         # Nobody starts who would not even if all that could be stopped for anybody were gone.
         most = int(columns.priority[above].max(initial=np.iinfo(np.int64).min))

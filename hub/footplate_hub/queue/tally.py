@@ -103,7 +103,7 @@ class PoolTally:
         needs, of_need = np.unique(self._rows[asks, 0], return_inverse=True)
         table = self._table[needs]
         # Most nodes of a busy cluster have no room for anything; only the others are counted.
-        where = np.flatnonzero((room >= table.min(axis=0)).all(axis=1))
+        where = np.flatnonzero((np.maximum(room, 0) >= table.min(axis=0)).all(axis=1))
         if where.size == 0 or self._stacked is None:
             return
         counts = np.full((len(needs), len(where)), _MANY, dtype=np.int64)
