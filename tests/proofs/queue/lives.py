@@ -11,7 +11,9 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from footplate_hub.queue.memory import Memory
 from footplate_hub.queue.model import Plan, Snapshot, Workload
+from footplate_hub.queue.schedule import schedule
 
 from .ledger import Chunk
 from .oracle import Moment, starts
@@ -62,11 +64,16 @@ class _Life:
         self._stops_since_event: dict[str, int] = {}
         self._promised: dict[str, float] = {}
         self._left = list(self._coming)
+        self._memory = Memory()
+        self._untold: tuple[Plan, dict[str, str]] | None = None
 
     def go_on(self) -> bool:
         """One pass, then the next thing that happens; False when nothing will."""
         self._arrive()
-        snapshot, plan = self.story.step()
+        snapshot = self.story.snapshot
+        warm = schedule(snapshot, self.story.now, self._memory)
+        _, plan = self.story.step()
+        self._compare_memory(warm, plan)
         judge(self._chunk, self._name, snapshot, self.story.now, plan)
         self._remember(snapshot, plan)
         times = [*self._ends.values(), *self._make_room_at.values(), *(w.place for w in self._left[:1])]
@@ -90,6 +97,17 @@ class _Life:
             self._stop(preemption.running, preemption.workload)
         if self._equals:
             self._compare_reservations(plan)
+
+    def _compare_memory(self, warm: Plan, cold: Plan) -> None:
+        """A pass that remembers the ones before decides the same; its reasons may be read a pass later."""
+        when = f"{self._name} at {self.story.now - NOW}"
+        if (warm.admit, warm.preempt, warm.reserve) != (cold.admit, cold.preempt, cold.reserve):
+            self._chunk.found("violated: a pass that remembers decides differently", when)
+        if self._untold is not None:
+            late, told = self._untold
+            if {name: reason.message for name, reason in late.reasons.items()} != told:
+                self._chunk.found("violated: a reason read a pass later is another", when)
+        self._untold = (warm, {name: reason.message for name, reason in cold.reasons.items()})
 
     def _compare_reservations(self, plan: Plan) -> None:
         """Of equals who go first come first served, only one who came before may move a reservation away."""

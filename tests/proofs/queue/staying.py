@@ -32,6 +32,8 @@ def everyone_once(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:
         names = [w.id for w in blocked.workloads]
         if blocked.reason.code.value == "PendingEvaluation" or not blocked.reason.message:
             yield f"{names} have no reason"
+        if blocked.reason.code != blocked.code:
+            yield f"{names} are told {blocked.reason.code}, and counted as {blocked.code}"
     for admission in plan.admit:
         if admission.workload != everyone.get(admission.workload.id):
             yield f"{admission.workload.id} is admitted as something else"

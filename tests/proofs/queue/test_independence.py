@@ -8,6 +8,7 @@ from pathlib import Path
 ASKS = {  # what is proved, and who asks it
     "parts.py": {"schedule"},
     "story.py": {"schedule"},
+    "lives.py": {"schedule", "memory"},
     "test_proofs.py": {"schedule"},
     "fixes.py": {"schedule", "advise", "changes"},
 }
