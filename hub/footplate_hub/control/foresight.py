@@ -30,7 +30,7 @@ __all__ = ["Foresight"]
 log = logging.getLogger(__name__)
 _ROUND = 5.0  # seconds between rounds
 _FRESH = 10.0  # seconds that a forecast is given again
-_SMALL = 500  # jobs waiting and running, up to which a forecast is made while somebody waits for the answer
+_SMALL = 200  # jobs waiting and running, up to which a forecast is made while somebody waits for the answer
 _REMEMBERED = 1000  # outcomes from which accuracy is counted
 _LEARNED = 5000  # endings that are read at once
 

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ __all__ = ["FIRST", "Eta", "Forecast", "Forecaster"]
 
 FIRST = 1000
 _GRACE = 60.0
-_WORK = 6000  # jobs, waiting and running, that one forecast plays forward in all its futures together
+_WORK = 2500  # jobs, waiting and running, that one forecast plays forward in all its futures together
 _MOST_FUTURES = 7
 
 Basis = Literal["history", "limits", "pace", "unknown"]
@@ -167,11 +168,11 @@ class Forecast:
             if math.isinf(wait):
                 return _unknown("nothing that runs and has a time limit frees enough for it")
             return self._range(workload, wait, "history" if self._learned else "limits")
-        reason = self._plan.reasons.get(workload.id)
-        if reason is None:
+        code = self._codes.get(workload.id)
+        if code is None:
             return _unknown("it does not wait in this pass")
-        if reason.code not in _PLAYED:
-            return _waits_for(reason.code)
+        if code not in _PLAYED:
+            return _waits_for(code)
         pace = self._pace(workload)
         return (
             _unknown("nobody ahead is known to start")
@@ -183,9 +184,13 @@ class Forecast:
         """The ranges of the first thousand."""
         return {workload.id: self.of(workload) for workload in self._waiting}
 
+    @cached_property
+    def _codes(self) -> dict[str, ReasonCode]:
+        return {workload.id: blocked.code for blocked in self._plan.blocked for workload in blocked.workloads}
+
     def _first(self) -> list[Workload]:
         """Those whom something that ends lets start, in the order in which a pass considers them."""
-        lines = (blocked.workloads for blocked in self._plan.blocked if blocked.reason.code in _PLAYED)
+        lines = (blocked.workloads for blocked in self._plan.blocked if blocked.code in _PLAYED)
         waiting = list(itertools.chain.from_iterable(lines))
         if len(waiting) > FIRST:  # columns sort tens of thousands faster than tuples; ids only part equals
             known = self._keys

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from ..queue.memory import Memory
 from ..queue.model import GroupModel, Plan, Policy, Snapshot, Workload
 from ..queue.schedule import schedule
 from .trace import Outage, Trace, TraceJob
 from .world import Job, World
 
-__all__ = ["Moment", "Replayed", "replay"]
+__all__ = ["Moment", "Replayed", "Watcher", "replay"]
 
 _GRACE = 60.0
 _HALF_LIFE = 7 * 86400.0
@@ -99,6 +100,7 @@ class _Replay:
         self._world, trace = world, world.trace
         self._result = Replayed(trace, world.policy, world.jobs)
         self._watch = watch
+        self._memory = Memory()
         self._number = 0
         self._events: list[tuple[float, _Kind, int, TraceJob | Outage | tuple[str, int]]] = []
         self._submitted: list[Job] = []
@@ -116,13 +118,13 @@ class _Replay:
         while self._events:
             before, now = now, self._events[0][0]
             for blocked in plan.blocked:
-                self._result.reasons[blocked.reason.code] += len(blocked.workloads) * (now - before)  # type: ignore[assignment]
+                self._result.reasons[blocked.code] += len(blocked.workloads) * (now - before)  # type: ignore[assignment]
             while self._events and self._events[0][0] <= now:
                 _, kind, _, what = heapq.heappop(self._events)
                 self._happen(kind, what, now)
             plan = self._pass(now)
         self._result.ended = now
-        self._result.never = {id_: reason.code for id_, reason in plan.reasons.items()}
+        self._result.never = {w.id: blocked.code for blocked in plan.blocked for w in blocked.workloads}
         return self._result
 
     def _at(self, time: float, kind: _Kind, what: TraceJob | Outage | tuple[str, int]) -> None:
@@ -182,7 +184,7 @@ class _Replay:
     def _pass(self, now: float) -> Plan:
         self._world.note_checkpoints(now)
         snapshot = self._world.snapshot(now)
-        plan = schedule(snapshot, now)
+        plan = schedule(snapshot, now, self._memory)
         started = self._world.admit(plan.admit, now)
         for job in started:
             limit = job.workload.time_limit
