@@ -165,9 +165,8 @@ class Foresight:
         """Give every job among the first in line one range, so that there is something to learn from."""
         if self._last is None:
             return
-        waiting = {workload.id for blocked in self._last[1].blocked for workload in blocked.workloads}
-        self._given &= waiting
-        if waiting:
+        self._given = {job for job in self._given if self._board.waits(job)}
+        if self._last[1].blocked:
             await self._refresh()
         if self._forecast is not None:
             now, forecast = self._forecast

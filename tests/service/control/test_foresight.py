@@ -36,7 +36,7 @@ async def test_an_eta_is_stored_and_settled_when_its_job_starts_and_outlives_the
     await any_rig.until(second, "starting")
     await foresight.round()
     after = await foresight.accuracy()
-    assert (after.open, after.settled) == (0, before.given)
+    assert (after.open, after.settled) == (0, after.given)
     assert after.inside + after.early + after.late == after.settled
     assert after.median_error is not None
 
