@@ -26,6 +26,7 @@ from .api import (
     secrets,
 )
 from .api.bodies import BodyLimit
+from .api.standby import StandbyGate
 from .api.versions import VersionGate
 from .blobs import Blobs
 from .bus import EventBus
@@ -82,6 +83,7 @@ def described(settings: Settings) -> FastAPI:
     errors.install(app)
     streamed = (f"{prefix}/blobs/", f"{prefix}/agent/blobs/")
     app.add_middleware(BodyLimit, limit=settings.limits.request, streamed=streamed)
+    app.add_middleware(StandbyGate, prefix=settings.prefix)
     app.add_middleware(VersionGate, agents=f"{prefix}/agent/")
     return app
 

@@ -178,11 +178,17 @@ class Rig:
 
     async def restart(self) -> None:
         """A new service on the same database and engine, as after SIGKILL: nothing is said to the old one."""
-        tasks = [*self.control._loops, *self.control._reconciler._tasks, self.control._recorder._task]
+        tasks = [
+            self.control._keeping,
+            *self.control._loops,
+            *self.control._reconciler._tasks,
+            self.control._recorder._task,
+        ]
         for task in tasks:
             if task is not None:
                 task.cancel()
         await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+        await self.control._lock.drop()
         await self.database.close()
         self.database = Database(self.settings.database_url, on_events=self.events.extend)
         await self.database.start()

@@ -154,6 +154,7 @@ class FakeControl(Control):
         self.reasons: dict[str, Reason] = {}
         self.reports: list[tuple[ReplicaId, Report]] = []
         self.maintenance = FakeMaintenance()
+        self.leading, self.lost = True, False
         self.groups = LiveGroups(settings)
         self.etas: dict[str, Eta] = {}
         self.foresight = FakeForesight()

@@ -32,8 +32,10 @@ class Health(Answer):
 
 
 @router.get("/healthz")
-async def healthz() -> Health:
-    """Open to everybody: the service answers."""
+async def healthz(rooms: In) -> Health:
+    """Open to everybody: the service answers; 503 when it is to be started again."""
+    if rooms.control.lost:
+        raise Refusal(503, "this service has lost the lead and is to be started again", "lost")
     return Health(status="ok", version=__version__)
 
 

@@ -29,6 +29,7 @@ from ..engines import Engine
 from ..engines.local import LocalEngine
 from ..settings import Settings
 from ..store import Database, attempts
+from ..store.leader import LeaderLock, LeadersDatabase
 from ..tokens import ReplicaId, ReplicaTokens
 from .accounts import HALF_LIFE
 from .board import Board, LiveJob
@@ -51,6 +52,7 @@ from .watchdog import Watchdog
 __all__ = ["Control"]
 
 log = logging.getLogger(__name__)
+_LEAD_EVERY = 2.0  # seconds between looks at who leads
 _SUSPENDED = Reason(
     code=ReasonCode.SUSPENDED, message="The job is suspended; resume it to let it wait in line again."
 )
@@ -66,6 +68,13 @@ class Control:
         Started, with its schema in place.
     engines
         By cluster; unset: as the settings say.
+
+    Attributes
+    ----------
+    leading
+        Whether the loops run here; of several services on one PostgreSQL, one leads.
+    lost
+        It led and does not any more: it is to be started again.
     """
 
     def __init__(
@@ -75,7 +84,12 @@ class Control:
         tokens: ReplicaTokens,
         engines: dict[str, Engine] | None = None,
     ) -> None:
-        self._database = database
+        self._lock = LeaderLock(database.url)
+        self._lead = LeadersDatabase(database)
+        self._keeping: asyncio.Task[None] | None = None
+        self.leading = False
+        self.lost = False
+        database = self._database = self._lead
         self._engines: dict[str, Engine] = engines or {
             cluster.name: LocalEngine(settings, cluster, tokens) for cluster in settings.clusters
         }
@@ -104,11 +118,33 @@ class Control:
     # Beginning and end
 
     async def start(self) -> None:
+        """Begin, if no other service leads; else stand by until none does."""
+        await self.groups.read()
+        if await self._lock.take():
+            await self._begin()
+        if not self._lead.sqlite:
+            self._keeping = asyncio.create_task(_for_ever("leader", self._keep_the_lead), name="leader")
+
+    async def _keep_the_lead(self) -> None:
+        while not self.lost:
+            if not self.leading:
+                await self.groups.read()
+                if await self._lock.take():
+                    log.warning("the service that led is gone: this one leads")
+                    await self._begin()
+            elif not await self._lock.held():
+                log.error("this service has lost the lead; it ends its loops and is to be started again")
+                self.leading, self.lost = False, True
+                await self._end()
+            await asyncio.sleep(_LEAD_EVERY)
+        await asyncio.Event().wait()
+
+    async def _begin(self) -> None:
         """Find again what runs, and begin."""
+        await self._lead.begin()
         for engine in self._engines.values():
             await engine.start()
         self._recorder.start()
-        await self.groups.read()
         self._board.set_groups(self.groups.all.values())
         await self.maintenance.read()
         await self._find_again()
@@ -122,6 +158,7 @@ class Control:
             loops[f"watch {cluster}"] = partial(self._reconciler.watch, cluster)
         self._loops = [asyncio.create_task(_for_ever(name, loop), name=name) for name, loop in loops.items()]
         self._dispatcher.wake(look=True)
+        self.leading = True
 
     def hang_up(self) -> None:
         """Answer every agent that waits for a wish: the service stops."""
@@ -131,6 +168,15 @@ class Control:
 
     async def stop(self) -> None:
         """End the loops; replicas go on."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self.leading:
+            self.leading = False
+            await self._end()
+        await self._lock.drop()
+
+    async def _end(self) -> None:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

@@ -32,6 +32,7 @@ __all__ = [
     "group_settings",
     "holds",
     "jobs",
+    "leader",
     "metadata",
     "node_blocks",
     "replicas",
@@ -210,6 +211,14 @@ group_settings = Table(
     Column("name", Text, primary_key=True),
     Column("document", Text, nullable=False),
     Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+)
+
+leader = Table(
+    "leader",
+    metadata,
+    Column("id", Integer, primary_key=True),  # there is one row
+    Column("epoch", Integer, nullable=False),  # grows with every service that takes the lead
     Column("time", Double, nullable=False),
 )
 
