@@ -16,6 +16,7 @@ from dataclasses import replace
 from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
+from ..queue.memory import Memory
 from ..queue.model import Admission, Preemption
 from ..queue.schedule import Pass
 from ..settings import Settings
@@ -66,6 +67,7 @@ class Dispatcher:
         self._board = board
         self._turns = turns
         self.advice = Advice(settings, board)
+        self._memory = Memory()
         self._begin = begin
         self._due = asyncio.Event()
         self._look = False
@@ -156,7 +158,7 @@ class Dispatcher:
         await self.arrays.look()
         self.disk_low = self._low_disk()
         snapshot = self._board.snapshot(self.disk_low)
-        current = Pass(snapshot, time.time())
+        current = Pass(snapshot, time.time(), self._memory)
         plan = current.plan()
         self.advice.renew(current.advisor())
         self._foresight.note(snapshot, plan)
