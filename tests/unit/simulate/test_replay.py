@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -114,8 +115,13 @@ def test_the_command_takes_quotas_from_a_footplate_yaml(tmp_path, run):
     assert (call.return_value, "footplate.yaml line" in call.output) == (2, True)
 
 
-def test_the_command_refuses_in_one_sentence(tmp_path, run):
+def test_the_command_refuses_in_one_sentence(tmp_path, run, monkeypatch):
     run("a,0,100,1,8,1h,,\n")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib.figure", None)
+        words = [str(tmp_path / "jobs.csv"), "--plot", str(tmp_path / "out.png")]
+        call = CliRunner().invoke(simulate, words, standalone_mode=False)
+    assert (call.return_value, "pip install 'footplate[plot]'" in call.output) == (2, True)
     call = CliRunner().invoke(
         simulate, [str(tmp_path / "jobs.csv"), "--plot", "out.bmp"], standalone_mode=False
     )
@@ -125,3 +131,18 @@ def test_the_command_refuses_in_one_sentence(tmp_path, run):
     assert call.return_value == 2
     assert call.output.startswith("footplate: ")
     assert call.output.count("\n") == 1
+
+
+def test_fair_shares_are_counted_in_simulated_time(tmp_path):
+    (tmp_path / "nodes.csv").write_text("name,cpu,memory,gpu\nn,64,64Gi,8\n")
+    (tmp_path / "jobs.csv").write_text(
+        "id,submit,duration,gpu,group,time_limit\n"
+        "first,0,100,8,heavy,1h\nsecond,50,10,8,heavy,1h\nlight,60,10,8,light,1h\n"
+    )
+    trace = read(tmp_path / "jobs.csv")
+    starts = {
+        order: {name: job.first for name, job in replay(trace, Policy(order)).jobs.items()}
+        for order in ("fifo", "fair_share")
+    }
+    assert starts["fifo"] == {"first": 0, "second": 100, "light": 110}
+    assert starts["fair_share"] == {"first": 0, "second": 110, "light": 100}
