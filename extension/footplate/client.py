@@ -226,6 +226,14 @@ class Client:
         path = f"nodes/{_segment(cluster)}/{_segment(name)}/unblock"
         return _read(Node, self.transport.call("POST", path).content)
 
+    def block_address(self, address: str, why: str) -> None:
+        """Keep everyone off the machines with an address; what runs there is evicted."""
+        self.transport.call("PUT", f"addresses/{_segment(address)}", json={"why": why})
+
+    def unblock_address(self, address: str) -> None:
+        """Let people use the machines with an address again."""
+        self.transport.call("DELETE", f"addresses/{_segment(address)}", repeat=False)
+
     def drain_node(self, cluster: str, name: str, why: str) -> Node:
         """Let nothing new start on a machine; what runs there goes on to its end."""
         path = f"nodes/{_segment(cluster)}/{_segment(name)}/drain"

@@ -284,6 +284,14 @@ class Handler(BaseHTTPRequestHandler):
         self.fake.draining = {name} if verb == "drain" else set()
         self._json(self._nodes()[0])
 
+    def _put_addresses(self, address: str) -> None:
+        self.fake.held["addresses", address] = json.loads(self.body)["why"]
+        self._send(204, b"")
+
+    def _delete_addresses(self, address: str) -> None:
+        del self.fake.held["addresses", address]
+        self._send(204, b"")
+
     def _get_groups(self, *name: str) -> None:
         group = self.fake.groups["/".join(name)]
         body = json.dumps(group).encode()

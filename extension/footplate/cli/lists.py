@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from typing import Any, Literal
 
@@ -123,7 +124,11 @@ def nodes(context: click.Context, as_json: bool) -> None:
 @as_json
 @click.argument("node")
 def block(node: str, why: str, as_json: bool) -> None:
-    """Keep everyone off NODE (name, or cluster/name); what runs there is evicted and goes on elsewhere."""
+    """Keep everyone off NODE (name, cluster/name, address); what runs there goes on elsewhere."""
+    if _is_address(node):
+        client().block_address(node, why)
+        show_json({"blocked": node}) if as_json else click.echo(f"blocked {node}: {why}")
+        return
     found = client().block_node(*_place(node), why)
     show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
 
@@ -142,9 +147,21 @@ def drain(node: str, why: str, as_json: bool) -> None:
 @as_json
 @click.argument("node")
 def unblock(node: str, as_json: bool) -> None:
-    """Let people use NODE again."""
+    """Let people use NODE (name, cluster/name, or address) again."""
+    if _is_address(node):
+        client().unblock_address(node)
+        show_json({"unblocked": node}) if as_json else click.echo(f"unblocked {node}")
+        return
     found = client().unblock_node(*_place(node))
     show(Table([found], *node_rows([found]), models=[found]), as_json=as_json)
+
+
+def _is_address(node: str) -> bool:
+    try:
+        ipaddress.ip_address(node)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(node: str) -> tuple[str, str]:

@@ -187,6 +187,13 @@ def test_a_quota_is_set_and_reset(run, service):
     assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
 
 
+def test_an_address_is_blocked_and_unblocked(run, service):
+    assert run("nodes", "block", "10.0.0.7", "--why", "moving").out == "blocked 10.0.0.7: moving\n"
+    assert service.held == {("addresses", "10.0.0.7"): "moving"}
+    assert run("nodes", "unblock", "10.0.0.7").out == "unblocked 10.0.0.7\n"
+    assert service.held == {}
+
+
 def test_a_node_is_drained(run):
     assert "draining: new disks" in run("nodes", "drain", "node-1", "--why", "new disks").out
 
