@@ -32,7 +32,6 @@ __all__ = ["RESOURCES", "UNLIMITED", "PersonShortage", "Quotas", "Shortage", "li
 RESOURCES = ("cpu", "memory", "gpu")
 UNLIMITED = 2**62
 _ROOT = 0
-_TOLD = 5  # borrowers that a shortage names
 _Values = tuple[int, int, int]  # of RESOURCES, in their order
 
 
@@ -59,8 +58,8 @@ class Shortage:
     limit
         The most that the asker could have: ever, or, for ``borrowing``, the most that the group may use.
     lent
-        Sisters of the group, or of those between it and the asker, that use more than their own, and how
-        much more; those with the most.
+        How much more than their own the sisters use, of the group and of those between it and the asker. They
+        are not named: not everyone may see them.
     """
 
     kind: Literal["never", "borrowing", "now"]
@@ -71,7 +70,7 @@ class Shortage:
     nominal: int
     used: int
     limit: int
-    lent: tuple[tuple[str, int], ...] = ()
+    lent: int = 0
 
     @property
     def borrowed(self) -> int:
@@ -439,15 +438,15 @@ class _Tree:
 
         def shortage(kind: Literal["never", "borrowing", "now"], node: int, limit: int) -> Shortage:
             used, nominal = self.total[node], self.nominal[node]
-            return Shortage(kind, self.names[node], place, resource, asked, nominal, used, limit, tuple(lent))
+            return Shortage(kind, self.names[node], place, resource, asked, nominal, used, limit, lent)
 
-        lent: list[tuple[str, int]] = []
+        lent = 0
         if asked > most:
             return [shortage("never", self._least(path, asked), most)]
         found = []
         want = asked
         for node in path:
-            lent += self._sisters(node)
+            lent += self._sisters_borrow(node)
             want -= max(0, self.kept[node] - self.use[node])
             if want <= 0:  # kept for it, whatever others overdrew
                 break
@@ -490,9 +489,9 @@ class _Tree:
                 borrowers.sort(key=lambda borrower: (-borrower[1], borrower[0]))
         return self._borrowers
 
-    def _sisters(self, node: int) -> list[tuple[str, int]]:
-        borrowers = self.over().get(self.parent[node], [])[: _TOLD + 1]
-        return [(self.names[other], more) for other, more in borrowers if other != node][:_TOLD]
+    def _sisters_borrow(self, node: int) -> int:
+        borrowers = self.over().get(self.parent[node], [])
+        return sum(more for other, more in borrowers if other != node)
 
     def apart(self, group: str, other: str) -> tuple[list[int], list[int]]:
         """The groups on either side below the nearest one that has both."""

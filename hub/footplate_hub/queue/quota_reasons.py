@@ -5,7 +5,7 @@ from __future__ import annotations
 from footplate_spec.reasons import Reason, ReasonCode
 
 from .quota import PersonShortage, Shortage
-from .words import list_words, quantity
+from .words import quantity
 
 __all__ = ["person_reason", "quota_reason"]
 
@@ -28,7 +28,7 @@ def quota_reason(shortage: Shortage) -> Reason:
         "used": shortage.used,
         "borrowed": shortage.borrowed,
         "limit": shortage.limit,
-        "lent": dict(shortage.lent),
+        "lent": shortage.lent,
     }
     asked = quantity(shortage.asked, shortage.resource)
     message = f"Needs {asked} on {flavor}; {_in_the_way(shortage)}."
@@ -53,8 +53,9 @@ def _in_the_way(shortage: Shortage) -> str:
         says = f"{group} uses {used}, {borrowed} more than its quota of {nominal}"
     if shortage.kind == "borrowing":
         return f"{says}, and may borrow nothing"
-    lent = [f"{name} ({quantity(more, shortage.resource)})" for name, more in shortage.lent[:3]]
-    return f"{says}, and others borrow from it: {list_words(lent)}" if lent else says
+    if shortage.lent:
+        says += f", and others borrow {quantity(shortage.lent, shortage.resource)}"
+    return says
 
 
 def person_reason(shortage: PersonShortage) -> Reason:
