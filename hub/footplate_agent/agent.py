@@ -30,6 +30,7 @@ from .failure import PreparationFailed, Stopped
 from .folder import ExitRecord, ReplicaFolder, jot
 from .outputs import Left, collect
 from .prepare import Plan, prepare
+from .saved import last_saved
 from .ship import Changes, LogShipper, MetricReader, append_notes, read_tail
 from .supplies import Supplies
 
@@ -355,7 +356,11 @@ class _Agent:
 
     def _usage(self) -> Dict[str, float]:
         used = processes.usage(processes.descendants(os.getppid(), [os.getpid()]))
-        return {"cpu": used.cpu, "rss": float(used.rss)}
+        found = {"cpu": used.cpu, "rss": float(used.rss)}
+        saved = last_saved(self._start.get("checkpoint"))
+        if saved is not None:
+            found["saved"] = saved
+        return found
 
 
 @contextlib.contextmanager

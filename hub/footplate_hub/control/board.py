@@ -263,6 +263,12 @@ class Board:
                 priority=self._settings.priorities.get(job.priority, 0),
             )
 
+    def saved(self, attempt: str, when: float) -> None:
+        """An attempt saved what it did: less is lost if it is stopped."""
+        running = self.running.get(attempt)
+        if running is not None and when > max(running.saved or 0.0, running.started):
+            self.running[attempt] = replace(running, saved=min(when, time.time()))
+
     def forget(self, attempt: str) -> None:
         """Nothing of an attempt is left anywhere."""
         live = self.attempts.get(attempt)

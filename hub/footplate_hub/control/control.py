@@ -440,6 +440,8 @@ class Control:
             return _released(report.execution)
         live.heard[key] = time.monotonic()
         self._reconciler.heard(replica.attempt, key)
+        if (saved := report.usage.get("saved")) is not None:
+            self._board.saved(replica.attempt, saved)
 
         def decide(turn: Turn) -> None:
             if turn.before.live and turn.attempt is not None and turn.attempt.id == replica.attempt:

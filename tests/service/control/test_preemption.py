@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from footplate_spec import Group, Quota, ReasonCode
@@ -70,6 +71,19 @@ async def test_one_that_is_done_before_it_could_be_stopped_has_succeeded(one):
     await one.say(f"{low}-a1", "exited", exit_code=0)
     assert (await one.job(low)).state == "succeeded"
     await one.until(high, "starting")
+
+
+async def test_when_an_attempt_last_saved_is_known_to_the_queue(one):
+    halves = [await one.submit(roles=[{"resources": {"cpu": 2}}], priority="low") for _ in range(2)]
+    for job in halves:
+        await one.until(job, "starting")
+    older, younger = halves
+    await one.say(f"{younger}-a1", "running")
+    await one.say(f"{older}-a1", "running", usage={"saved": time.time()})
+    assert one.control._board.running[f"{older}-a1"].saved is not None
+    assert one.control._board.running[f"{younger}-a1"].saved is None
+    await one.say(f"{younger}-a1", "running", usage={"saved": 1.0})
+    assert one.control._board.running[f"{younger}-a1"].saved is None  # of an attempt before
 
 
 async def test_who_goes_aside_leaves_the_room_to_others(one):
