@@ -70,6 +70,7 @@ class Dispatcher:
         self._memory = Memory()
         self._begin = begin
         self._due = asyncio.Event()
+        self._memory = Memory()
         self._look = False
         self._seq = 0
         self.arrays = Arrays(database, board, turns, lambda: self.wake(look=True))

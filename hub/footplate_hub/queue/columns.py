@@ -45,7 +45,8 @@ class Columns:
         self._slots: Ids = np.zeros(0, dtype=np.int64)
         self._of_slot: Ids = np.zeros((0, 3), dtype=np.int64)  # shape, group, domain
         self.workloads: NDArray[np.object_] = np.zeros(0, dtype=object)
-        self._numbers: NDArray[np.float64] = np.zeros((0, 5))  # slot, limit, priority, waits, owed
+        self.owners: dict[str, int] = {}
+        self._numbers: NDArray[np.float64] = np.zeros((0, 6))  # slot, limit, priority, waits, owed, owner
         self.update(snapshot.lines)
 
     def __len__(self) -> int:
@@ -99,6 +100,7 @@ class Columns:
                 [w.priority for w in workloads],
                 [w.waits is not None for w in workloads],
                 [w.owed for w in workloads],
+                [self.owners.setdefault(w.owner, len(self.owners)) for w in workloads],
             ]
         ).astype(np.float64)
         if len(workloads) * 8 > len(self.workloads):
@@ -135,6 +137,7 @@ class Columns:
         self.priority: Ids = self._numbers[:, 2].astype(np.int64)
         self.waits: Mask = self._numbers[:, 3] > 0
         self.owed: Mask = self._numbers[:, 4] > 0
+        self.owner: Ids = self._numbers[:, 5].astype(np.int64)
         self.slot_shape, self.slot_group = self._of_slot[:, 0], self._of_slot[:, 1]
         self.group: Ids = self.slot_group[self.slot]
         self.members = Members(self._of_slot[self.slot, 2], self.group, self.orders, self.groups)

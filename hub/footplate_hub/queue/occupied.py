@@ -96,8 +96,11 @@ class Occupied:
             ]
         )
 
-    def standing(self, now: float) -> Standing:
-        """What a pass begins with."""
+    def standing(self, now: float, groups: list[str]) -> Standing:
+        """What a pass begins with; ``groups`` will be asked for."""
+        for place in self._nodes.pools:  # what is found out here need not be found out by every copy
+            self._quotas.bounds(place, groups)
+            self._quotas.reclaimable(place, groups)
         ends = self._numbers[:, 0]
         ends = np.where(np.isnan(ends), now + self._numbers[:, 1], np.maximum(ends, now))
         timeline = Timeline(self._nodes, (ends[self._attempt_of()], self._rows, self._amounts))

@@ -19,7 +19,7 @@ class Pairs:
     """Lines are those that have a way at all; ``line`` says of every row which is its, or -1."""
 
     def __init__(self, forms: Forms, columns: Columns) -> None:
-        slots = np.unique(columns.slot)
+        slots = np.flatnonzero(np.bincount(columns.slot, minlength=len(columns.slot_shape)))
         shape = columns.slot_shape[slots]
         counts = forms.first[shape + 1] - forms.first[shape]
         some = counts > 0
@@ -105,9 +105,19 @@ class View:
         takes = np.flatnonzero(affected[pairs.take_pair])
         self.within[pairs.take_pair[takes[self.over(takes, 0)]]] = False
 
+    def fits(self) -> Mask:
+        """Ways with enough room for each role alone, and for all roles in all."""
+        forms = self._forms
+        return forms.fitting(self.counts) & ~forms.short(self.sums)
+
     def over(self, takes: Ids, bound: int) -> Mask:
         """Which of these takes are more than one of the three bounds allows."""
         pairs = self._pairs
-        amount = pairs.take_amount[takes]
-        limit = self.bounds[bound, pairs.take_place[takes], pairs.take_group[takes]]
-        return np.asarray(((amount > limit) & (amount > 0)).any(axis=1))
+        place, group = pairs.take_place[takes], pairs.take_group[takes]
+        found = np.zeros(len(takes), np.bool_)
+        for column in range(3):
+            limits = self.bounds[bound, :, :, column]
+            if limits.min(initial=UNLIMITED) < UNLIMITED:
+                amount = pairs.take_amount[takes, column]
+                found |= (amount > limits[place, group]) & (amount > 0)
+        return found

@@ -109,6 +109,7 @@ class Quotas:
             name: group.person for name, group in groups.items() if group.person is not None
         }
         self._has: dict[tuple[str, str], tuple[int, int]] = {}  # group, owner -> attempts, GPUs
+        self._bounds: dict[Place, NDArray[np.int64]] = {}  # of the groups that were asked for last
         self._available: dict[Place, dict[str, _Values]] = {place: {} for place in self._trees}
         for attempt in running:
             self.take(attempt.group, attempt.owner, attempt.placements)
@@ -122,6 +123,7 @@ class Quotas:
         }
         other._persons = self._persons
         other._has = dict(self._has)
+        other._bounds = dict(self._bounds)
         other._available = {place: dict(known) for place, known in self._available.items()}
         return other
 
@@ -148,6 +150,7 @@ class Quotas:
                 if tree is not None and value:
                     tree.add(group, sign * value)
             self._available[place] = {}
+            self._bounds.pop(place, None)
         for holder in lineage(group) if self._persons else ():
             if holder in self._persons:
                 attempts, had = self._has.get((holder, owner), (0, 0))
@@ -187,11 +190,15 @@ class Quotas:
         trees = self._trees.get(place)
         if trees is None:
             return None
+        known = self._bounds.get(place)
+        if known is not None and known.shape[1] == len(groups):
+            return known
         found = np.full((3, len(groups), len(RESOURCES)), UNLIMITED, dtype=np.int64)
         for column, tree in enumerate(trees):
             if tree is not None:
                 holders = [tree.holder(group) for group in groups]
                 found[:, :, column] = np.array(tree.bounds(), dtype=np.int64)[:, holders]
+        self._bounds[place] = found
         return found
 
     def reclaimable(self, place: Place, groups: Sequence[str]) -> NDArray[np.int64]:
@@ -213,10 +220,10 @@ class Quotas:
             for _, tree, _, value in self._asked(asked)
         )
 
-    def has(self, owners: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
-        """Attempts and GPUs that count against persons in groups that limit them."""
-        none = (0, 0)
-        return np.array([self._has.get(owner, none) for owner in owners], dtype=np.int64).reshape(-1, 2)
+    @property
+    def has(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """Attempts and GPUs that count against persons, by the group that limits them and the person."""
+        return self._has
 
     def person_limits(self, group: str) -> list[tuple[str, PersonLimit]]:
         """Limits of one person that hold for a group: its own and those of groups above it."""

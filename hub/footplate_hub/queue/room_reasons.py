@@ -17,7 +17,7 @@ from .quota import RESOURCES
 from .ways import Option, demand
 from .words import amount_words, list_words, need_words, quantity
 
-__all__ = ["never", "no_room", "no_way", "reserved", "room_made", "unexplained", "with_start"]
+__all__ = ["never", "no_room", "no_way", "reserved", "room_made", "short_of", "unexplained", "with_start"]
 
 
 def never(nodes: Nodes, prospect: Prospect, option: Option) -> Reason:
@@ -106,7 +106,7 @@ def no_room(nodes: Nodes, prospect: Prospect, option: Option, free: Room, *, end
     left = Amount(*(int(value) for value in np.maximum(free[where], 0).sum(axis=0)))
     total = Amount(*(int(value) for value in nodes.capacity[where].sum(axis=0)))
     asked = shape.total
-    short = _short(nodes, prospect, option, free)
+    short = short_of(nodes, prospect, option, free)
     numbers = {"needs": _numbers(asked), "free": _numbers(left), "total": _numbers(total)}
     ends = ""
     if ends_in is not None:
@@ -129,7 +129,7 @@ def no_room(nodes: Nodes, prospect: Prospect, option: Option, free: Room, *, end
     )
 
 
-def _short(nodes: Nodes, prospect: Prospect, option: Option, free: Room) -> list[str]:
+def short_of(nodes: Nodes, prospect: Prospect, option: Option, free: Room) -> list[str]:
     """Resources of which some flavor has less free in all than the gang takes of it."""
     short = set()
     for (cluster, flavor), asked in demand(prospect.shape, option).items():

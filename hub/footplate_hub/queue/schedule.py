@@ -30,8 +30,8 @@ from .verdicts import Verdicts
 
 __all__ = ["Pass", "schedule"]
 
-_WORK = 150_000  # pairs of line and way that are looked at again after single admissions
-_REFUSALS = 64  # after so many, those who cannot start any more are left out together
+_WORK = 50_000  # pairs of line and way that are looked at again after single admissions
+_REFUSALS = 16  # after so many, those who cannot start any more are left out together
 
 
 def schedule(snapshot: Snapshot, now: float, memory: Memory | None = None) -> Plan:
@@ -63,7 +63,7 @@ class Pass:
         self._now = now
         self._forms, self._columns, occupied = (memory or Memory()).recall(snapshot)
         nodes = self._forms.nodes
-        self._standing = occupied.standing(now)
+        self._standing = occupied.standing(now, self._columns.groups)
         self._screen = Screen(snapshot, self._forms, self._columns, occupied, self._standing)
         self._stoppable = Stoppable(snapshot.running)
         self._admitter = Admitter(snapshot, nodes, self._standing, self._stoppable, now)
@@ -76,7 +76,8 @@ class Pass:
         self._admit: dict[int, Admission] = {}
         self._preempt: list[Preemption] = []
         self._reserve: list[Reservation] = []
-        self._told: dict[int, Reason] = {}  # of rows for which something is kept
+        self._told: dict[int, Reason] = {}  # of rows for which others stop
+        self._kept: dict[int, Reservation] = {}
         self._exact: dict[int, int] = {}  # codes of rows that numbers alone cannot tell
 
     def plan(self) -> Plan:
@@ -101,12 +102,13 @@ class Pass:
                 refusals = 0
                 if self._screen.look_again():
                     sequence.narrow(self._screen.candidates(self._now))
+            changes = self._standing.changes
             outcome = self._consider(row, workload)
             if outcome is None or isinstance(outcome, Reservation):
                 refused[key] = self._exactly(row, workload)
                 self._note(row, refused[key])
                 refusals += 1
-            if self._standing.changed:
+            if self._standing.changes > changes:
                 self._look_again(row, sequence, reserved=isinstance(outcome, Reservation))
         return self._finish()
 
@@ -128,7 +130,7 @@ class Pass:
             self._exact[row] = CODES.index(ReasonCode.WAITING_FOR_PREEMPTED_WORKLOADS)
         elif isinstance(outcome, Reservation):
             self._reserve.append(outcome)
-            self._told[row] = self._explainer.explain(workload, prospect, outcome)
+            self._kept[row] = outcome
         return outcome
 
     # Codes
@@ -136,9 +138,9 @@ class Pass:
     def _exactly(self, row: int, workload: Workload) -> int | None:
         """The code of one that was refused, where numbers cannot tell it."""
         shape = self._columns.slot_shape[self._columns.slot[row]]
-        if not self._forms.competes(int(shape)):
+        if self._work >= _WORK or not self._forms.competes(int(shape)):
             return None
-        return CODES.index(self._explainer.explain(workload, self._forms.prospects[shape]).code)
+        return CODES.index(self._explainer.code(workload, self._forms.prospects[shape]))
 
     def _note(self, row: int, code: int | None) -> None:
         if code is not None:
@@ -170,9 +172,14 @@ class Pass:
             self._codes[row] = code
         for row, reason in self._told.items():
             self._codes[row] = CODES.index(reason.code)
+        known: dict[object, int] = {}
         for row in np.flatnonzero(stays & (self._codes == UNKNOWN)).tolist():
-            prospect = self._forms.prospects[columns.slot_shape[columns.slot[row]]]
-            self._codes[row] = CODES.index(self._explainer.explain(columns.workloads[row], prospect).code)
+            workload, slot = columns.workloads[row], columns.slot[row]
+            key = (slot, workload.time_limit, workload.owner if self._owners else "")
+            if key not in known:
+                prospect = self._forms.prospects[columns.slot_shape[slot]]
+                known[key] = CODES.index(self._explainer.code(workload, prospect))
+            self._codes[row] = known[key]
         return Plan(
             admit=tuple(self._admit.values()),
             preempt=tuple(self._preempt),
@@ -183,6 +190,7 @@ class Pass:
                 codes=self._codes,
                 stays=stays,
                 told=self._told,
+                kept=self._kept,
                 explainer=self._explainer,
                 use=self._use,
             ),

@@ -70,9 +70,9 @@ class Screen:
         """Rows that must be considered."""
         pairs, forms, standing, columns = self._pairs, self._forms, self._standing, self._columns
         may = self._may_start[pairs.way]
-        fits = forms.fitting(self._free.counts)
-        fits_open = fits if self._open is self._free else fits & forms.fitting(self._open.counts)
-        fits_late = fits_open if self._late is self._open else fits_open & forms.fitting(self._late.counts)
+        fits = self._free.fits()
+        fits_open = fits if self._open is self._free else fits & self._open.fits()
+        fits_late = fits_open if self._late is self._open else fits_open & self._late.fits()
         starts = forms.starts(standing.starts)
         starts[forms.touching(standing.closed)] = -np.inf
         now_or_never = may & self._free.within & self._open.within & fits_open[pairs.way]
@@ -120,6 +120,9 @@ class Screen:
     def look_again(self) -> bool:
         """Take in what changed since it was looked at; whether anything did."""
         standing, forms = self._standing, self._forms
+        if standing.started:
+            self._persons.look_again(standing.quotas, standing.started)
+            standing.started.clear()
         if not standing.changed:
             return False
         places = [number for number, place in enumerate(forms.places) if place in standing.changed]
@@ -135,7 +138,6 @@ class Screen:
             self._open.look(places, standing.open, standing.quotas_open)
         if self._late is not self._open:
             self._late.look(places, standing.late, standing.quotas_late)
-        self._persons.look_again(standing.quotas)
         self._kept = forms.touching(standing.starts) | forms.touching(standing.closed)
         self._kept |= self._open is not self._free
         return True
@@ -147,7 +149,7 @@ class Screen:
         pairs, forms = self._pairs, self._forms
         way = np.minimum(self._held_code, forms.never_codes())
         ever = forms.never_codes() == UNKNOWN
-        fits = forms.fitting(self._free.counts)
+        fits = self._free.fits()
         short = forms.short(self._free.sums)
         full = np.where(
             short, _NUMBER[ReasonCode.WAITING_FOR_CAPACITY], _NUMBER[ReasonCode.TOPOLOGY_PLACEMENT_FAILED]

@@ -57,6 +57,7 @@ class Standing:
         self.stopping: list[Running] = []
         self.changed: set[Place] = set()  # pools; whoever looks takes them out
         self.changes = 0
+        self.started: set[str] = set()  # owners of what started; whoever looks takes them out
         for attempt in running:
             rows, amounts = self._rows(attempt.placements)
             np.subtract.at(self.free, rows, amounts)
@@ -140,6 +141,7 @@ class Standing:
 
     def take(self, workload: Workload, option: Option, placements: tuple[Placement, ...]) -> None:
         """Let one start."""
+        self.started.add(workload.owner)
         end = self.end(workload)
         rows, amounts = self._rows(placements)
         np.subtract.at(self.free, rows, amounts)

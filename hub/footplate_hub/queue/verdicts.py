@@ -13,7 +13,7 @@ from footplate_spec.reasons import Reason, ReasonCode
 from .columns import Columns
 from .explain import Explainer
 from .forms import Forms
-from .model import Blocked, Workload
+from .model import Blocked, Reservation, Workload
 from .nodes import Ids, Mask
 from .orders import Use
 from .sequence import arrange
@@ -42,6 +42,7 @@ class Verdicts(Sequence[Blocked]):
         codes: Ids,
         stays: Mask,
         told: dict[int, Reason],
+        kept: dict[int, Reservation],
         explainer: Explainer,
         use: Use,
     ) -> None:
@@ -53,6 +54,7 @@ class Verdicts(Sequence[Blocked]):
         self._members = columns.members
         self._prospects = forms.prospects
         self._told = told
+        self._kept = kept
         self._explainer = explainer
         self._use = use
 
@@ -72,7 +74,7 @@ class Verdicts(Sequence[Blocked]):
         rows, slots, codes = self._rows.tolist(), self._slots.tolist(), self.codes.tolist()
         for i, workload in enumerate(self.workloads):
             own: object = None
-            if rows[i] in self._told:
+            if rows[i] in self._told or rows[i] in self._kept:
                 own = workload.id
             elif workload.waits is not None:
                 own = id(workload.waits)
@@ -97,7 +99,8 @@ class Verdicts(Sequence[Blocked]):
             return told
         workload: Workload = self.workloads[number]
         prospect = self._prospects[self._shapes[number]]
-        return self._explainer.explain(workload, prospect, code=CODES[self.codes[number]])
+        reservation = self._kept.get(int(self._rows[number]))
+        return self._explainer.explain(workload, prospect, reservation, code=CODES[self.codes[number]])
 
     @overload
     def __getitem__(self, index: int) -> Blocked: ...
