@@ -135,7 +135,10 @@ class FootplateMagics(Magics):
     @line_magic
     @_one_line_for_a_wrong_call
     def jobs(self, line: str) -> Any:
-        """List jobs, newest first: ``%jobs [--state STATE] [--group GROUP] [--owner NAME] [--limit N]``."""
+        """List jobs, newest first.
+
+        ``%jobs [--state STATE] [--group GROUP] [--owner NAME] [--array JOB] [--limit N]``
+        """
         return session.jobs(**_read(_JOBS, line, "%jobs"))
 
     @line_magic
@@ -220,6 +223,7 @@ _JOBS = _command(
     click.Option(["--state"]),
     click.Option(["--group"]),
     click.Option(["--owner"]),
+    click.Option(["--array", "parent"]),
     click.Option(["--limit"], type=click.IntRange(1, 10_000), default=20),
 )
 _LOGS = _command(

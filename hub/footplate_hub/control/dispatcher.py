@@ -72,6 +72,7 @@ class Dispatcher:
         self._due = asyncio.Event()
         self._memory = Memory()
         self._look = False
+        self._pass_due = False
         self._seq = 0
         self.arrays = Arrays(database, board, turns, lambda: self.wake(look=True))
         self.explanations = Explanations(database, board)
@@ -79,7 +80,13 @@ class Dispatcher:
 
     def wake(self, *, look: bool = False) -> None:
         """Pass soon; with ``look``, read from the store what was submitted or edited first."""
+        self._pass_due = True
         self._look = self._look or look
+        self._due.set()
+
+    def poll(self) -> None:
+        """Read from the store what other services took in, and pass if there is any."""
+        self._look = True
         self._due.set()
 
     def seen(self, seq: int) -> None:
@@ -93,20 +100,23 @@ class Dispatcher:
             self._due.clear()
             look, self._look = self._look, False
             try:
-                if look:
-                    await self._read()
-                await self._pass()
+                new = await self._read() if look else False
+                if new or self._pass_due:
+                    self._pass_due = False
+                    await self._pass()
             except BaseException:
                 self.wake(look=look)  # whoever runs this loop again finds the work still there
                 raise
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Take in what is new; whether there was any."""
         async with self._database.read() as connection:
             self._seq, changes = await attempts.changes_since(connection, self._seq)
             ids = [subject for kind, subject in changes if kind in _SUBMITTED]
             rows = await attempts.read_jobs(connection, ids) if ids else []
         for row in rows:
             await self.take_in(row)
+        return bool(rows)
 
     async def take_in(self, row: JobRecord) -> None:
         """Bring a job that waits in step with its row."""

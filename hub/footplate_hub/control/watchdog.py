@@ -44,7 +44,7 @@ class Watchdog:
                 self._dispatcher.wake()
             self._dispatcher.explanations.store_new()
             if not self._database.sqlite:
-                self._dispatcher.wake(look=True)  # other services take in jobs, too
+                self._dispatcher.poll()  # other services take in jobs, too
             self._since = {attempt: self._since.get(attempt, now) for attempt in self._board.running}
             for attempt in list(self._board.running):
                 live = self._board.attempts.get(attempt)

@@ -62,6 +62,8 @@ async def test_one_leads_the_next_takes_over_and_who_stalled_writes_nothing(
             with pytest.raises(StaleLeaderError):
                 await first.control.cancel(job, "ada")
             assert (await first.job(job)).stopping is None
+            more = await first.submit()  # taken in by the one that does not lead
+            await first.until(more, "starting")
             await second.cancel(job, "ada")
             assert (await first.job(job)).stopping == "cancelled"
         finally:
