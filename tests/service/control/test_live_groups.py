@@ -40,7 +40,7 @@ async def test_a_fair_share_goes_to_the_group_that_used_less_and_is_remembered(t
     async with rig(tmp_path / "data", machine("n1", 4000, 2), clusters=clusters) as fair:
         whole = [{"resources": {"gpu": 2}}]
         used = await fair.submit(group="greedy", roles=whole)
-        await fair.until(used, "starting")
+        await eventually(lambda: f"{used}-a1" in fair.control._board.running)
         fair.control._board.running[f"{used}-a1"] = replace(
             fair.control._board.running[f"{used}-a1"], started=time.time() - 86400
         )
