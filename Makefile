@@ -40,10 +40,10 @@ test: $(READY)  ## Run every test that this machine can run.
 bench: $(READY)  ## Measure; ONLY=main chooses one part.
 	@$(BIN)/python -m tests.bench $(ONLY)
 
-prove: $(READY)  ## Prove the queue's promises (goes on where it was killed); kill everything at random while jobs run.
+prove: $(READY)  ## Kill everything at random while jobs run; prove the queue's promises (goes on where it was killed).
+	@FOOTPLATE_FAULT_JOBS=100 FOOTPLATE_FAULT_KILLS=50 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 	@FOOTPLATE_PROVE=1 $(BIN)/python -m pytest tests/proofs $(PYTEST_ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m proofs.queue
-	@FOOTPLATE_FAULT_JOBS=100 FOOTPLATE_FAULT_KILLS=50 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: $(READY)  ## Style, types and who may import whom.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
