@@ -6,7 +6,6 @@ the program runs, and must report which of these steps failed.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -57,7 +56,7 @@ class Seat:
         orders, self._orders = os.pipe()
         self._failure, failed = os.pipe()  # closed by a successful exec, or holding what went wrong
         parent = os.getpid()
-        self.cgroups = cgroups
+        self.cgroups, self._cpus, self._drop = cgroups, cpus, drop
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -77,9 +76,13 @@ class Seat:
         SpawnError
             If any step before the program's first instruction failed; nothing is left running then.
         """
-        # A broken pipe: it was killed, and its wait status will say so.
-        with contextlib.suppress(BrokenPipeError), os.fdopen(self._orders, "wb") as pipe:
-            pipe.write(json.dumps(asdict(program)).encode() + b"\n")
+        try:
+            with os.fdopen(self._orders, "wb") as pipe:
+                pipe.write(json.dumps(asdict(program)).encode() + b"\n")
+        except BrokenPipeError:  # it was killed while it waited, and nothing was executed
+            os.close(self._failure)
+            os.waitpid(self.pid, 0)
+            return Seat(self.cgroups, self._cpus, self._drop).become(program)
         with os.fdopen(self._failure, "rb") as pipe:
             failure = pipe.read()
         if failure:

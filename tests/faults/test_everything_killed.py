@@ -110,13 +110,12 @@ def _kill(running: Platform, chance: random.Random, killed: dict[str, int], over
 
 
 def _agents(folder: Path) -> list[int]:
-    """The agents of this platform: children of keepers that never executed anything else."""
+    """The agents of this platform, by the name that they give themselves."""
     found = []
     for keeper in folder.rglob("keeper.json"):
         try:
             process = psutil.Process(json.loads(keeper.read_text())["pid"])
-            command = process.cmdline()
-            found += [child.pid for child in process.children() if child.cmdline() == command]
+            found += [child.pid for child in process.children() if child.name() == "footplate-agent"]
         except (psutil.Error, OSError, ValueError):
             continue  # it ended while we looked
     return found

@@ -329,10 +329,17 @@ class Replica:
 
     def agent(self) -> int | None:
         """The pid of the living keeper's agent."""
-        keeper = self._keepers[-1].pid
-        for pid in _children(keeper):
-            if _command(pid) == _command(keeper):
-                return pid
+        return self._child("footplate-agent")
+
+    def seat(self) -> int | None:
+        """The pid of the living keeper's child that is to become the program."""
+        return self._child("footplate-keep")
+
+    def _child(self, name: str) -> int | None:
+        for pid in _children(self._keepers[-1].pid):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                    return pid
         return None
 
     def processes(self) -> list[int]:
@@ -367,10 +374,3 @@ def _children(pid: int) -> Iterator[int]:
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             yield from map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

@@ -97,6 +97,21 @@ def test_a_process_that_hides_from_its_group_dies_with_a_killed_keeper(replica, 
     assert one.processes() == []
 
 
+def test_a_killed_seat_is_taken_again_and_the_program_runs_once(replica, service, tmp_path):
+    digest = service.put(b"print('from a blob')")
+    service.away = True
+    function = {"payload": {"encoding": "source", "digest": digest}, "inputs": {}, "outputs": []}
+    one = replica(source={"function": function}, command=None)
+    keeper = one.keep()
+
+    os.kill(eventually(one.seat), signal.SIGKILL)
+    service.away = False
+
+    assert keeper.wait(30) == 0
+    assert service.exit()["exit_code"] == 0
+    assert one.log == "from a blob\n"
+
+
 def test_a_chain_of_processes_that_fork_and_end_is_swept(replica):
     chain = """
 import os

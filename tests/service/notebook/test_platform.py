@@ -145,9 +145,9 @@ def test_a_queued_job_is_edited_and_a_running_one_extended_suspended_and_resumed
     blocker = fp.submit(["sleep", "60"], workspace=None, gpus=2)
     queued = fp.submit(["sleep", "60"], workspace=None, gpus=1, priority="low")
 
-    queued.edit(priority="high", time="3h", gpus=2)
+    queued.edit(priority="normal", time="3h", gpus=2)
     view = queued.view()
-    assert (view.spec.priority, view.time_limit, view.spec.roles[0].resources.gpu) == ("high", 10800, 2)
+    assert (view.spec.priority, view.time_limit, view.spec.roles[0].resources.gpu) == ("normal", 10800, 2)
     _until(lambda: blocker.state == "running")
     blocker.extend("+1h")
     assert blocker.view().time_limit == 25 * 3600
