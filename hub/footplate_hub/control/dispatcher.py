@@ -70,7 +70,6 @@ class Dispatcher:
         self._memory = Memory()
         self._begin = begin
         self._due = asyncio.Event()
-        self._memory = Memory()
         self._look = False
         self._pass_due = False
         self._seq = 0

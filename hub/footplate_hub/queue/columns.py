@@ -40,7 +40,7 @@ class Columns:
         self._groups: dict[str, int] = {}
         self._domains: dict[str, int] = {}
         self._domain_of: dict[tuple[str, tuple[str, ...]], int] = {}
-        self.lines: list[Line] = []
+        self._lines: tuple[Line, ...] = ()  # the snapshot's: held, so that no other object gets one's id
         self._ids: Ids = np.zeros(0, dtype=np.int64)  # of the snapshot's lines, in its order
         self._slots: Ids = np.zeros(0, dtype=np.int64)
         self._of_slot: Ids = np.zeros((0, 3), dtype=np.int64)  # shape, group, domain
@@ -55,7 +55,7 @@ class Columns:
     @property
     def crowded(self) -> bool:
         """Whether most slots are of lines that are gone."""
-        return len(self.lines) > 2 * len(self._ids) + 1000
+        return len(self._of_slot) > 2 * len(self._ids) + 1000
 
     def update(self, lines: tuple[Line, ...]) -> None:
         """Let lines go and come."""
@@ -73,21 +73,20 @@ class Columns:
         known = self._ids[at] == ids if len(order) else np.zeros(len(ids), np.bool_)
         slots = np.full(len(ids), -1, dtype=np.int64)
         slots[known] = self._slots[at[known]]
-        gone = np.ones(len(self.lines), np.bool_)
+        gone = np.ones(len(self._of_slot), np.bool_)
         gone[slots[known]] = False
         if len(self.workloads):
             self._keep(~gone[self._numbers[:, 0].astype(np.int64)])
         new = np.flatnonzero(~known).tolist()
-        slots[new] = range(len(self.lines), len(self.lines) + len(new))
+        slots[new] = range(len(self._of_slot), len(self._of_slot) + len(new))
         self._add([lines[i] for i in new])
-        self._ids, self._slots = ids, slots
+        self._lines, self._ids, self._slots = lines, ids, slots
         self._derive()
 
     def _add(self, lines: list[Line]) -> None:
         if not lines:
             return
-        first = len(self.lines)
-        self.lines += lines
+        first = len(self._of_slot)
         self._of_slot = np.concatenate([self._of_slot, np.array([self._of(line) for line in lines])])
         workloads = [w for line in lines for w in line.workloads]
         slots = np.repeat(np.arange(first, first + len(lines)), [len(line.workloads) for line in lines])
