@@ -380,8 +380,8 @@ class Board:
             started=attempt.created,
             owner=job.owner,
             stopping=_stopping(job.stopping),
-            preemptible=live.spec.recovery.max_restarts
-            > 0,  # 0: never run again, so never stopped for others
+            # What may never run again is never stopped for others.
+            preemptible=live.spec.recovery.max_restarts > 0,
         )
 
 

@@ -8,7 +8,8 @@ from footplate_spec import QuotaUse, Usage
 
 from ..queue.model import Amount, Place, Quota
 from ..queue.nodes import Nodes
-from ..queue.quota import RESOURCES, UNLIMITED, Quotas, lineage
+from ..queue.quota import RESOURCES, Quotas, lineage
+from ..queue.resource_tree import UNLIMITED
 from ..queue.ways import demand, options
 from .board import Board
 

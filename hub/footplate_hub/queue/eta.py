@@ -224,20 +224,7 @@ class Forecast:
         """What runs once the plan is carried out."""
         stopped = {preemption.running for preemption in self._plan.preempt}
         running = [replace(r, stopping=True) if r.id in stopped else r for r in snapshot.running]
-        for admission in self._plan.admit:
-            workload = admission.workload
-            running.append(
-                Running(
-                    id=workload.id,
-                    group=workload.group,
-                    placements=admission.placements,
-                    ends=self._now + workload.time_limit if workload.time_limit else None,
-                    time_limit=workload.time_limit,
-                    started=self._now,
-                    owner=workload.owner,
-                )
-            )
-        return running
+        return running + [admission.running(self._now) for admission in self._plan.admit]
 
     def _play(self) -> NDArray[np.float64]:
         """The median of several futures."""

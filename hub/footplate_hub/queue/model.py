@@ -348,6 +348,20 @@ class Admission:
     cluster: str
     placements: tuple[Placement, ...]
 
+    def running(self, now: float) -> Running:
+        """What runs from ``now`` on because of it."""
+        workload = self.workload
+        return Running(
+            id=workload.id,
+            group=workload.group,
+            placements=self.placements,
+            priority=workload.priority,
+            ends=now + workload.time_limit if workload.time_limit else None,
+            time_limit=workload.time_limit,
+            started=now,
+            owner=workload.owner,
+        )
+
 
 @dataclass(frozen=True)
 class Preemption:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from .columns import Columns
 from .forms import Forms
 from .nodes import Ids, Mask, Room
-from .quota import UNLIMITED, Quotas
+from .quota import Quotas
+from .resource_tree import UNLIMITED
 
 __all__ = ["Numbers", "Pairs", "View"]
 

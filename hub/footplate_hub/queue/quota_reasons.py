@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from footplate_spec.reasons import Reason, ReasonCode
 
-from .quota import PersonShortage, Shortage
+from .quota import PersonShortage
+from .resource_tree import Shortage
 from .words import quantity
 
 __all__ = ["person_reason", "quota_reason"]

@@ -141,16 +141,7 @@ class World:
         job.first = now if job.first is None else job.first
         job.waited += now - job.since
         self.waiting -= 1
-        self.running[workload.id] = Running(
-            id=workload.id,
-            group=workload.group,
-            placements=admission.placements,
-            priority=workload.priority,
-            ends=now + workload.time_limit if workload.time_limit else None,
-            time_limit=workload.time_limit,
-            started=now,
-            owner=workload.owner,
-        )
+        self.running[workload.id] = admission.running(now)
         self._count(workload.id, 1, now)
         return job
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footplate_hub.queue.model import Amount, GroupModel, Limit, PersonLimit, Placement, Quota
-from footplate_hub.queue.quota import UNLIMITED, Quotas
+from footplate_hub.queue.quota import Quotas
 from footplate_hub.queue.quota_reasons import person_reason, quota_reason
+from footplate_hub.queue.resource_tree import UNLIMITED
 
 GPU = ("local", "gpu")
 
