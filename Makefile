@@ -35,7 +35,7 @@ stop: $(READY)  ## Stop the platform; running jobs go on.
 
 test: $(READY)  ## Run every test that this machine can run.
 	@mkdir -p test-results
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(READY)  ## Measure; ONLY=main chooses one part.
 	@$(BIN)/python -m tests.bench $(ONLY)
