@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
     true,
 )
 
@@ -50,6 +51,8 @@ metadata = MetaData(
 
 _Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
 
+_RUNS = text("parent IS NOT NULL")
+
 jobs = Table(
     "jobs",
     metadata,
@@ -83,7 +86,9 @@ jobs = Table(
     Column("idempotency_key", Text),
     Column("idempotency_digest", Text),  # of the spec, so that a key used for another job is noticed
     UniqueConstraint("owner", "idempotency_key"),
-    Index("ix_jobs_parent_state", "parent", "state"),
+    # Of runs alone: an index of all parents would be taken for "no parent", which is nearly every job.
+    Index("ix_jobs_parent_state", "parent", "state", sqlite_where=_RUNS, postgresql_where=_RUNS),
+    Index("ix_jobs_parent_submitted", "parent", "submitted", sqlite_where=_RUNS, postgresql_where=_RUNS),
     Index("ix_jobs_submitted_id", "submitted", "id"),
     Index("ix_jobs_state_submitted", "state", "submitted"),
     Index("ix_jobs_owner_submitted", "owner", "submitted"),
