@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 
+from . import heap
 from .app import create_app
 from .engines import EngineError
 from .engines.local.nodes import check_nodes
@@ -114,6 +115,7 @@ def main() -> None:
         prepare(settings.data)
     except (SettingsError, EngineError, StartError) as error:
         sys.exit(_refused(str(error)))
+    heap.watch()
     if not run(settings):
         sys.exit(1)
     logging.shutdown()

@@ -40,14 +40,12 @@ from .ranks import Meeting
 __all__ = ["Board", "LiveJob"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class LiveJob:
     """A job in hand. ``lock`` is held while a turn is decided and stored.
 
     Parameters
     ----------
-    changed
-        Set, and replaced, whenever what its agents are to do may have changed.
     heard
         Monotonic time of the last word from each replica of the attempt.
     """
@@ -55,21 +53,29 @@ class LiveJob:
     life: Life
     spec: JobSpec
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
     heard: dict[Key, float] = field(default_factory=dict)
     stopping_since: float | None = None
     workload: Workload | None = None
     meeting: Meeting = field(default_factory=Meeting)
+    _changed: asyncio.Event | None = None  # made for whoever waits, which for most jobs is nobody
 
     @property
     def id(self) -> str:
         """The job's id."""
         return self.life.job.id
 
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set once what its agents are to do may have changed; after that, it is another one."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        return self._changed
+
     def notify(self) -> None:
         """Let agents that wait look again."""
-        self.changed.set()
-        self.changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 class Board:

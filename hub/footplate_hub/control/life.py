@@ -30,7 +30,7 @@ __all__ = ["Key", "Life", "Turn", "leading_role"]
 Key = tuple[str, int]  # role, index
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Life:
     """A job with its latest attempt."""
 

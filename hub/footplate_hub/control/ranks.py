@@ -78,6 +78,8 @@ def environment(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> dict[Ke
 class Meeting:
     """A gang's rendezvous, worked out once for everybody who asks."""
 
+    __slots__ = ("_attempt", "_environment", "_places")
+
     def __init__(self) -> None:
         self._places: tuple[tuple[str | None, int | None], ...] | None = None
         self._attempt = ""

@@ -7,6 +7,7 @@ what is stored; only what a person may edit while it waits is read again.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -303,10 +304,10 @@ _COURSE = [c for c in _j.c if c.name not in {"reason", "result", "idempotency_ke
 def _job(row: Any) -> JobRecord:
     return JobRecord(
         id=row.id,
-        owner=row.owner,
-        group=row.group_path,
-        spec=row.spec,
-        priority=row.priority,
+        owner=sys.intern(row.owner),  # thousands of jobs that wait have these in common
+        group=sys.intern(row.group_path),
+        spec=sys.intern(row.spec),
+        priority=sys.intern(row.priority),
         place=row.place,
         time_limit=row.time_limit,
         submitted=row.submitted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,76 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from footplate_hub.commands.schema import documents, text_of
 from footplate_hub.store import migrations, tables
 from footplate_hub.store.migrations import SchemaError, upgrade
+from footplate_hub.store.migrations.steps import migrate
 from support.postgres import Postgres
 
+HEAD = sorted((Path(migrations.__file__).parent / "versions").glob("*.py"))[-1].stem.partition("_")[0]
 
-async def differences(url: str) -> list[object]:
-    def compare(connection: Connection) -> list[object]:
+
+async def migrated(url: str) -> list[object]:
+    """Run every migration on an empty database; what Alembic then still finds different from the tables."""
+
+    def step_by_step(connection: Connection) -> list[object]:
+        folder = Path(migrations.__file__).parent
+        migrate(connection, folder)
         return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
 
     engine = create_async_engine(url)
-    async with engine.connect() as connection:
-        found = await connection.run_sync(compare)
+    async with engine.begin() as connection:
+        found = await connection.run_sync(step_by_step)
     await engine.dispose()
     return found
 
 
-async def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite'}"
-    await upgrade(url)
-    await upgrade(url)
-    assert await differences(url) == []
+def schema_of(file: Path) -> dict[str, object]:
+    """Every column, key and index of a SQLite file."""
+    with closing(sqlite3.connect(file)) as connection:
+        ask = connection.execute
+        names = [name for (name,) in ask("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found: dict[str, object] = {}
+        for name in names:
+            found[name] = {row[1:] for row in ask(f"PRAGMA table_xinfo({name})")}
+            found[f"{name} keys"] = {row[2:] for row in ask(f"PRAGMA foreign_key_list({name})")}
+            for _, index, unique, _, partial in ask(f"PRAGMA index_list({name})").fetchall():
+                columns = tuple(row[2] for row in ask(f"PRAGMA index_info({index})"))
+                where = ask("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()[0]
+                condition = where.partition("WHERE")[2] if where else ""
+                label = index if where else "by itself"
+                found[f"{name} {label} {columns}"] = (unique, partial, condition)
+        return found
 
 
-async def test_they_make_the_same_on_postgresql(postgres_server: Postgres) -> None:
-    url = await postgres_server.new_database(f"t{secrets.token_hex(4)}")
-    await upgrade(url)
-    await upgrade(url)
-    assert await differences(url) == []
+async def test_migrations_and_a_new_database_come_to_the_same(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    assert await migrated(f"sqlite+aiosqlite:///{old}") == []
+    for _ in range(2):
+        await upgrade(f"sqlite+aiosqlite:///{new}")
+        await upgrade(f"sqlite+aiosqlite:///{old}")
+    assert schema_of(old) == schema_of(new)
+
+
+async def test_they_come_to_the_same_on_postgresql(postgres_server: Postgres) -> None:
+    old, new = [await postgres_server.new_database(f"t{secrets.token_hex(4)}") for _ in range(2)]
+    assert await migrated(old) == []
+    await upgrade(new)
+    await upgrade(new)
+    columns = text(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default "
+        "FROM information_schema.columns WHERE table_schema = 'public'"
+    )
+    indexes = text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    keys = text(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE contype IN ('f', 'u', 'c', 'p') AND connamespace = 'public'::regnamespace"
+    )
+    schemas = []
+    for url in (old, new):
+        engine = create_async_engine(url)
+        async with engine.connect() as connection:
+            schemas.append([set(await connection.execute(asked)) for asked in (columns, indexes, keys)])
+        await engine.dispose()
+    for migrated_one, new_one in zip(*schemas, strict=True):
+        assert sorted(map(str, migrated_one ^ new_one)) == []
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

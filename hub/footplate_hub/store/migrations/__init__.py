@@ -1,8 +1,8 @@
 """Bring a database to this version's schema, before anything reads it.
 
-Migrations expand first and contract a version later, so that services of two neighbouring versions can
-work on one database. A SQLite file is copied before it is changed. A database of a newer version is
-refused, not guessed at.
+A new database gets the tables as the code knows them. An older one is migrated: migrations expand first and
+contract a version later, so that services of two neighbouring versions can work on one database. A SQLite
+file is copied before it is changed. A database of a newer version is refused, not guessed at.
 """
 
 from __future__ import annotations
@@ -13,31 +13,38 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, event, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    event,
+    insert,
+    inspect,
+    select,
+    text,
+)  # fmt: skip
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from .. import tables
+
 __all__ = ["SchemaError", "upgrade"]
 
 _LOCK = 0x6D696772  # "migr": one service migrates a shared database at a time
+_version = Table(  # Alembic's own, to the letter
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 class SchemaError(Exception):
     """The database cannot be used by this version; the message is one sentence for the owner."""
-
-
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
 
 
 async def upgrade(url: str) -> None:
@@ -74,21 +81,33 @@ def _begin_ourselves(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Connection, url: str) -> None:
-    script = ScriptDirectory.from_config(_config())
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current == script.get_current_head():
+    folder = Path(__file__).parent
+    revisions = sorted(file.stem.partition("_")[0] for file in (folder / "versions").glob("*.py"))
+    current = _revision(connection)
+    if current == revisions[-1]:
         return
-    if current is not None:
-        try:
-            script.get_revision(current)
-        except CommandError:
-            raise SchemaError(
-                f"the database has schema {current}, which this version does not know; "
-                "start the version that wrote it, or a newer one"
-            ) from None
-        if url.startswith("sqlite"):
-            _copy(Path(make_url(url).database or ""), current)
-    command.upgrade(_config(connection), "head")
+    if current is None:
+        tables.metadata.create_all(connection)
+        _version.create(connection)
+        connection.execute(insert(_version).values(version_num=revisions[-1]))
+        return
+    if current not in revisions:
+        raise SchemaError(
+            f"the database has schema {current}, which this version does not know; "
+            "start the version that wrote it, or a newer one"
+        )
+    if url.startswith("sqlite"):
+        _copy(Path(make_url(url).database or ""), current)
+    from .steps import migrate
+
+    migrate(connection, folder)
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema's revision; None for a new database."""
+    if not inspect(connection).has_table(_version.name):
+        return None
+    return connection.execute(select(_version.c.version_num)).scalar_one_or_none()
 
 
 def _copy(file: Path, revision: str) -> None:

@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("high", sa.Double(), nullable=False),
         sa.Column("basis", sa.Text(), nullable=False),
         sa.Column("started", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_etas_job_jobs"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_etas_job"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_etas")),
     )
     op.create_index(op.f("ix_etas_job"), "etas", ["job"])
