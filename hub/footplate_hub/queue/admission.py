@@ -81,7 +81,7 @@ class Admitter:
         everything = room is standing.open
         if not everything and (*key, False) in self._unfit:
             return None
-        if standing.kept_quota(workload.group, way.option, way.demand, end):
+        if standing.kept_quota(workload.group, way.demand, end):
             return None
         if len(workload.shape.roles) > 1 or feasible(
             self._nodes, room, prospect.mask, workload.shape, way.option
@@ -124,7 +124,7 @@ class Admitter:
         if (
             room is None
             or not standing.quotas.allows(workload.group, asked)
-            or standing.kept_quota(workload.group, way.option, asked, end)
+            or standing.kept_quota(workload.group, asked, end)
             or self._person_refuses(workload, gpus, end)
         ):
             return None

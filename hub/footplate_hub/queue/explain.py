@@ -181,7 +181,7 @@ class Explainer:
         room = standing.room(way.option, end)
         return (
             room is None
-            or standing.kept_quota(workload.group, way.option, way.demand, end)
+            or standing.kept_quota(workload.group, way.demand, end)
             or standing.kept_person(workload.group, workload.owner, prospect.gpus, end)
             or not feasible(self._nodes, room, prospect.mask, prospect.shape, way.option)
         )

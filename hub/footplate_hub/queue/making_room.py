@@ -8,7 +8,7 @@ from functools import cached_property
 
 from .fit import feasible, fit
 from .model import Place, Placement, Preemption, Running, Workload
-from .nodes import Mask, Nodes, Room
+from .nodes import Nodes, Room
 from .preempt import Scene, victims
 from .prospects import Prospect, Way
 from .quota import lineage
@@ -72,21 +72,22 @@ class MakingRoom:
         ways
             Those on clusters that are not held.
         """
-        options = [w.option for w in ways if prospect.fits(w) and self._entitled(workload, w)]
-        if not options:
+        possible = [way for way in ways if prospect.fits(way)]
+        if not any(self._entitled(workload, way) for way in possible):
             return None
+        options = [way.option for way in possible]
         standing = self._standing
-        mask: Mask = prospect.mask & ~standing.reserved_nodes
+        mask = prospect.mask
         scene = self._scene(workload, prospect, options)
 
         def fits(room: Room, option: Option) -> bool:
             return feasible(self._nodes, room, mask, workload.shape, option)
 
         for attempt in standing.stopping:
-            scene.quotas.release(attempt.group, attempt.owner, attempt.placements)
+            scene.release(attempt)
         found = victims(workload, options, mask, fits, scene)
         for attempt in standing.stopping:
-            scene.quotas.take(attempt.group, attempt.owner, attempt.placements)
+            scene.restore(attempt)
         if found is None or not (found.preemptions or workload.owed):
             return None
         gone = [attempt for attempt in scene.running if attempt.id in {p.running for p in found.preemptions}]
@@ -129,8 +130,14 @@ class MakingRoom:
                         if (group in borrow or attempt.priority < workload.priority)
                         and attempt.id not in self._gone
                     }
-        room = standing.free + standing.coming
-        return Scene(self._nodes, room, standing.quotas_open, list(running.values()), self._now)
+        return Scene(
+            self._nodes,
+            standing.to_come(),
+            standing.quotas_open,
+            list(running.values()),
+            self._now,
+            standing.foreseen,
+        )
 
     def _stopping_there(self, placements: Iterable[Placement]) -> int:
         nodes = {(placement.cluster, placement.node) for placement in placements}

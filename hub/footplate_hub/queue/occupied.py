@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from .endings import Endings, Holdings
 from .model import GroupModel, Place, Running
 from .nodes import Ids, Mask, Nodes, Room, vector
 from .quota import Quotas, lineage
@@ -26,13 +27,18 @@ class Occupied:
         self._nodes = nodes
         self._free: Room = nodes.capacity.copy()
         self._quotas = Quotas(groups)
+        self._places = {
+            p: n for n, p in enumerate(dict.fromkeys(p for g in groups.values() for p in g.quotas))
+        }
         self._groups: dict[str, int] = {}
+        self._owners: dict[str, int] = {}
         self._ids: Ids = np.zeros(0, dtype=np.int64)
         self.attempts: NDArray[np.object_] = np.zeros(0, dtype=object)
-        self._numbers: NDArray[np.float64] = np.zeros((0, 6))
-        # end, limit, priority, may be stopped, stops, group
-        self._owner: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the id of its attempt
-        self._rows: Ids = np.zeros(0, dtype=np.int64)
+        self._numbers: NDArray[np.float64] = np.zeros((0, 8))
+        # end, limit, priority, may be stopped, stops, group, owner, GPUs
+        self._holder: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the id of its attempt
+        self._rows: Ids = np.zeros(0, dtype=np.int64)  # -1 for nodes that are gone
+        self._place: Ids = np.zeros(0, dtype=np.int64)  # -1 where no quota limits it
         self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
         self.update(running)
 
@@ -51,30 +57,31 @@ class Occupied:
             return
         for attempt in self.attempts[gone]:
             self._quotas.release(attempt.group, attempt.owner, attempt.placements)
-        theirs = np.isin(self._owner, self._ids[gone])
-        np.add.at(self._free, self._rows[theirs], self._amounts[theirs])
-        self._owner, self._rows = self._owner[~theirs], self._rows[~theirs]
-        self._amounts = self._amounts[~theirs]
+        theirs = np.isin(self._holder, self._ids[gone])
+        known = theirs & (self._rows >= 0)
+        np.add.at(self._free, self._rows[known], self._amounts[known])
+        self._holder, self._rows = self._holder[~theirs], self._rows[~theirs]
+        self._place, self._amounts = self._place[~theirs], self._amounts[~theirs]
         self._ids, self.attempts = self._ids[~gone], self.attempts[~gone]
         self._numbers = self._numbers[~gone]
 
     def _add(self, attempts: list[Running]) -> None:
         if not attempts:
             return
-        rows, amounts, owners = [], [], []
+        found = []
         for attempt in attempts:
             self._quotas.take(attempt.group, attempt.owner, attempt.placements)
             for placement in attempt.placements:
-                row = self._nodes.index.get((placement.cluster, placement.node))
-                if row is not None:
-                    rows.append(row)
-                    amounts.append(vector(placement.need))
-                    owners.append(id(attempt))
-        table = np.array(amounts, dtype=np.int64).reshape(len(rows), 3)
-        np.subtract.at(self._free, np.array(rows, dtype=np.int64), table)
-        self._owner = np.concatenate([self._owner, np.array(owners, dtype=np.int64)])
-        self._rows = np.concatenate([self._rows, np.array(rows, dtype=np.int64)])
-        self._amounts = np.concatenate([self._amounts, table])
+                row = self._nodes.index.get((placement.cluster, placement.node), -1)
+                place = self._places.get((placement.cluster, placement.flavor), -1)
+                found.append((id(attempt), row, place, *vector(placement.need)))
+        table = np.array(found, dtype=np.int64).reshape(len(found), 6)
+        known = table[table[:, 1] >= 0]
+        np.subtract.at(self._free, known[:, 1], known[:, 3:])
+        self._holder = np.concatenate([self._holder, table[:, 0]])
+        self._rows = np.concatenate([self._rows, table[:, 1]])
+        self._place = np.concatenate([self._place, table[:, 2]])
+        self._amounts = np.concatenate([self._amounts, table[:, 3:]])
         column = np.empty(len(attempts), dtype=object)
         column[:] = attempts
         self.attempts = np.concatenate([self.attempts, column])
@@ -90,6 +97,8 @@ class Occupied:
                         a.preemptible and not a.stopping,
                         a.stopping,
                         self._groups.setdefault(a.group, len(self._groups)),
+                        self._owners.setdefault(a.owner, len(self._owners)),
+                        sum(placement.need.gpu for placement in a.placements),
                     )
                     for a in attempts
                 ],
@@ -103,9 +112,26 @@ class Occupied:
             self._quotas.reclaimable(place, groups)
         ends = self._numbers[:, 0]
         ends = np.where(np.isnan(ends), now + self._numbers[:, 1], np.maximum(ends, now))
-        timeline = Timeline(self._nodes, (ends[self._attempt_of()], self._rows, self._amounts))
-        stopping = self.attempts[self._numbers[:, 4] > 0].tolist()
-        return Standing.over(self._nodes, self._quotas.copy(), self._free.copy(), timeline, stopping, now=now)
+        attempt, known = self._attempt_of(), self._rows >= 0
+        timeline = Timeline(self._nodes, (ends[attempt[known]], self._rows[known], self._amounts[known]))
+        group, owner, gpus = self._numbers[:, 5:].astype(np.int64).T
+        held = Holdings(
+            groups=list(self._groups),
+            owners=self._owners,
+            places=self._places,
+            ends=ends,
+            group=group,
+            owner=owner,
+            gpus=gpus,
+            attempt=attempt,
+            place=self._place,
+            amount=self._amounts,
+        )
+        standing = Standing(
+            self._nodes, self._quotas.copy(), self._free.copy(), timeline, Endings(held), now=now
+        )
+        standing.stopping = self.attempts[self._numbers[:, 4] > 0].tolist()
+        return standing
 
     def stoppable(self, quotas: Quotas, places: list[Place], *, below: int) -> Room:
         """What those hold who might be stopped for somebody: of a lower priority, or beyond their own."""
@@ -125,7 +151,7 @@ class Occupied:
     def _attempt_of(self) -> Ids:
         """Which attempt each placement is of."""
         order = np.argsort(self._ids)
-        return order[np.searchsorted(self._ids, self._owner, sorter=order)] if len(order) else order
+        return order[np.searchsorted(self._ids, self._holder, sorter=order)] if len(order) else order
 
     def lowest(self, groups: list[str]) -> NDArray[np.float64]:
         """The lowest priority of what may be stopped in each of these groups and those below it."""

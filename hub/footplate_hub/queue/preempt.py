@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidate, candidates, cost
-from .model import Preemption, RoleShape, Running, Workload
+from .foreseen import Foreseen
+from .model import Amount, Place, Preemption, RoleShape, Running, Workload
 from .nodes import Mask, Nodes, Room, vector
 from .quota import Quotas
 from .ways import Option, demand
@@ -46,6 +47,9 @@ class Scene:
         The use that will count, that of those ahead included. As it was when `victims` returns.
     running
         All attempts; those that are to be preempted for those ahead are marked ``stopping``.
+    foreseen
+        The use that will count when what is reserved for those ahead starts, if anything is. As it was when
+        `victims` returns.
     """
 
     nodes: Nodes
@@ -53,6 +57,25 @@ class Scene:
     quotas: Quotas
     running: Sequence[Running]
     now: float
+    foreseen: Foreseen | None = None
+
+    def release(self, attempt: Running) -> None:
+        """Count an attempt no more."""
+        self.quotas.release(attempt.group, attempt.owner, attempt.placements)
+        if self.foreseen is not None:
+            self.foreseen.release(attempt)
+
+    def restore(self, attempt: Running) -> None:
+        """Count it again."""
+        self.quotas.take(attempt.group, attempt.owner, attempt.placements)
+        if self.foreseen is not None:
+            self.foreseen.restore(attempt)
+
+    def allows(self, workload: Workload, asked: Mapping[Place, Amount]) -> bool:
+        """Whether quotas let it start, and leave everyone's reservation theirs."""
+        return self.quotas.allows(workload.group, asked) and (
+            self.foreseen is None or self.foreseen.allows(workload.group, asked, math.inf)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,11 +119,11 @@ class _Contest:
 
     def __init__(self, workload: Workload, option: Option, mask: Mask, fits: Fits, scene: Scene) -> None:
         nodes = scene.nodes
-        self._group = workload.group
+        self._scene = scene
+        self._workload = workload
         self._option = option
         self._fits = fits
         self._room = scene.room
-        self._quotas = scene.quotas
         self._asked = demand(workload.shape, option)
         self._roles = [
             _Wanted(role, mask & nodes.places[option.cluster, flavor], scene.room)
@@ -146,14 +169,14 @@ class _Contest:
         for candidate in sorted(chosen, key=lambda c: (c.why, c.size)):
             running = candidate.running
             if strict and candidate.why == "reclaim":
-                allowed = self._quotas.may_reclaim(self._group, self._asked, running.group)
+                allowed = self._scene.quotas.may_reclaim(self._workload.group, self._asked, running.group)
                 if not allowed:
                     break
-            self._quotas.release(running.group, running.owner, running.placements)
+            self._scene.release(running)
             gone.append(running)
-        allowed = allowed and self._quotas.allows(self._group, self._asked)
+        allowed = allowed and self._scene.allows(self._workload, self._asked)
         for running in gone:
-            self._quotas.take(running.group, running.owner, running.placements)
+            self._scene.restore(running)
         return allowed
 
     # The search

@@ -89,23 +89,51 @@ class Quotas:
         self._count(group, owner, placements, -1)
 
     def _count(self, group: str, owner: str, placements: Iterable[Placement], sign: int) -> None:
+        placements = tuple(placements)
+        self.count_amounts(group, placements, sign)
+        self.count_person(group, owner, sign, sign * sum(placement.need.gpu for placement in placements))
+
+    def count_amounts(self, group: str, placements: Iterable[Placement], sign: int) -> None:
+        """`take` or `release` of a group alone, whoever's it is."""
         sums: dict[Place, Amount] = {}
-        gpus = 0
         for placement in placements:
             place = (placement.cluster, placement.flavor)
-            gpus += placement.need.gpu
             if place in self._trees:
                 sums[place] = sums.get(place, Amount()) + placement.need
         for place, amount in sums.items():
             for tree, value in zip(self._trees[place], _values(amount), strict=True):
                 if tree is not None and value:
                     tree.add(group, sign * value)
-            self._available[place] = {}
-            self._bounds.pop(place, None)
+            self._forget(place)
+
+    def count_person(self, group: str, owner: str, attempts: int, gpus: int) -> None:
+        """Count attempts of a person, and their GPUs, in a group and those above it."""
         for holder in lineage(group) if self._persons else ():
             if holder in self._persons:
-                attempts, had = self._has.get((holder, owner), (0, 0))
-                self._has[holder, owner] = (attempts + sign, had + sign * gpus)
+                before, had = self._has.get((holder, owner), (0, 0))
+                self._has[holder, owner] = (before + attempts, had + gpus)
+
+    def look_ahead(self, place: Place, now: Quotas, ended: Mapping[str, _Values]) -> None:
+        """Count of one pool what ``now`` does, less what groups have given back by some time."""
+        if place in self._trees:
+            self._trees[place] = tuple(
+                tree.less({group: values[column] for group, values in ended.items()})
+                if tree is not None
+                else None
+                for column, tree in enumerate(now._trees[place])
+            )
+            self._forget(place)
+
+    def look_ahead_for(self, owner: str, now: Quotas, ended: Iterable[tuple[str, int, int]]) -> None:
+        """Count of one person what ``now`` does, less attempts, and their GPUs, that ended in groups."""
+        for holder in self._persons:
+            self._has[holder, owner] = now._has.get((holder, owner), (0, 0))
+        for group, attempts, gpus in ended:
+            self.count_person(group, owner, -attempts, -gpus)
+
+    def _forget(self, place: Place) -> None:
+        self._available[place] = {}
+        self._bounds.pop(place, None)
 
     # Asking
 

@@ -106,6 +106,26 @@ class ResourceTree:
         other._known = dict(self._known)
         return other
 
+    def less(self, ended: Mapping[str, int]) -> ResourceTree:
+        """A copy in which groups use so much less themselves."""
+        other = self.copy()
+        other._known = {}
+        other._borrowers = other._reclaimable = None
+        count = len(self.names)
+        total = [0] * count
+        for group, value in ended.items():
+            total[self.holder(group)] += value
+        own = list(total)
+        above = [0] * count  # what each no longer passes on to the group above it
+        for node in range(count - 1, ROOT, -1):
+            parent, kept = self.parent[node], self.kept[node]
+            other.total[node] -= total[node]
+            other.use[node] -= own[node] + above[node]
+            total[parent] += total[node]
+            above[parent] += max(0, self.use[node] - kept) - max(0, other.use[node] - kept)
+        other.use[ROOT] -= above[ROOT]
+        return other
+
     def holder(self, group: str) -> int:
         """The nearest group, from this one up, that has a nominal amount; `ROOT` if there is none."""
         node = self._nodes.get(group)

@@ -137,7 +137,8 @@ class Screen:
         if self._open is not self._free:
             self._open.look(places, standing.open, standing.quotas_open)
         if self._late is not self._open:
-            self._late.look(places, standing.late, standing.quotas_late)
+            foreseen = standing.foreseen
+            self._late.look(places, standing.late, foreseen.quotas if foreseen else standing.quotas_open)
         self._kept = forms.touching(standing.starts) | forms.touching(standing.closed)
         self._kept |= self._open is not self._free
         return True

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from .endings import Endings
+from .foreseen import Foreseen
 from .model import Amount, Place, Placement, Reservation, Running, Workload
-from .nodes import Ids, Mask, Nodes, Room, vector
+from .nodes import Ids, Nodes, Room, vector
 from .quota import Quotas
 from .timeline import Timeline, end_of
 from .ways import Option
@@ -36,61 +38,49 @@ class Standing:
         With the use of what runs; counted on from here.
     """
 
-    def __init__(self, nodes: Nodes, quotas: Quotas, running: Iterable[Running], now: float) -> None:
-        self._nodes = nodes
-        self._now = now
-        self.free: Room = nodes.capacity.copy()
-        self.open: Room = self.free
-        self.late: Room = self.free
-        self._spare: Room | None = None  # what reservations leave over at their starts
-        self._coming: Room | None = None  # what those who stop free, less what is kept for their sake
-        self._kept: Room | None = None
-        self._kept_for: list[tuple[float, tuple[Placement, ...]]] = []
-        self.ahead: list[Workload] = []  # for whom something is kept, in turn
-        self.quotas = quotas
-        self.quotas_open = quotas
-        self.quotas_late = quotas
-        self.timeline = Timeline(nodes)
-        self.starts: dict[Place, float] = {}
-        self.closed: set[Place] = set()
-        self.reserved_nodes: Mask = np.zeros(len(nodes), np.bool_)
-        self.stopping: list[Running] = []
-        self.changed: set[Place] = set()  # pools; whoever looks takes them out
-        self.changes = 0
-        self.started: set[str] = set()  # owners of what started; whoever looks takes them out
-        for attempt in running:
-            rows, amounts = self._rows(attempt.placements)
-            np.subtract.at(self.free, rows, amounts)
-            self.timeline.add(end_of(attempt, now), attempt.placements)
-            if attempt.stopping:
-                self.stopping.append(attempt)
-
-    @classmethod
-    def over(
-        cls,
+    def __init__(
+        self,
         nodes: Nodes,
         quotas: Quotas,
         free: Room,
         timeline: Timeline,
-        stopping: list[Running],
+        endings: Endings,
         *,
         now: float,
-    ) -> Standing:
-        """The same from what is known of all that runs; room and quotas are changed from here on."""
-        standing = cls(nodes, quotas, (), now)
-        standing.free = standing.open = standing.late = free
-        standing.timeline = timeline
-        standing.stopping = stopping
-        return standing
+    ) -> None:
+        self._nodes = nodes
+        self._now = now
+        self.free: Room = free
+        self.open: Room = free
+        self.late: Room = free
+        self._spare: Room | None = None  # what reservations leave over at their starts
+        self._reserved: Room | None = None
+        self._coming: Room | None = None  # what those who stop free, less what is kept for their sake
+        self._kept: Room | None = None
+        self._kept_for: list[tuple[Workload, tuple[Placement, ...], Sequence[Running]]] = []
+        self.ahead: list[Workload] = []  # for whom something is kept, in turn
+        self.quotas = quotas
+        self.quotas_open = quotas
+        self.foreseen: Foreseen | None = None  # quotas, once something is reserved
+        self.timeline = timeline
+        self._endings = endings
+        self.starts: dict[Place, float] = {}
+        self.closed: set[Place] = set()
+        self.stopping: list[Running] = []
+        self.changed: set[Place] = set()  # pools; whoever looks takes them out
+        self.changes = 0
+        self.started: set[str] = set()  # owners of what started; whoever looks takes them out
 
     def without_reservations(self) -> Standing:
         """A copy in which nothing is kept for anybody."""
-        other = Standing(self._nodes, self.quotas.copy(), (), self._now)
-        other.free = other.open = other.late = self.free.copy()
+        timeline, endings = self.timeline.copy(), self._endings.copy()
+        for workload, placements, victims in self._kept_for:
+            timeline.remove(self.end(workload), placements)
+            endings.remove(self.end(workload), workload.group, workload.owner, placements)
+            for victim in victims:
+                endings.add(end_of(victim, self._now), victim.group, victim.owner, victim.placements)
+        other = Standing(self._nodes, self.quotas.copy(), self.free.copy(), timeline, endings, now=self._now)
         other.stopping = list(self.stopping)
-        other.timeline = self.timeline.copy()
-        for end, placements in self._kept_for:
-            other.timeline.remove(end, placements)
         return other
 
     def end(self, workload: Workload) -> float:
@@ -108,10 +98,6 @@ class Standing:
         """Whether somebody ahead has reserved what an option uses."""
         return any(place in self.starts or place in self.closed for place in option.places)
 
-    def short(self, option: Option, end: float) -> bool:
-        """Whether what ends then is gone before any reservation that the option touches starts."""
-        return all(end <= self.starts.get(place, math.inf) for place in option.places)
-
     def room(self, option: Option, end: float) -> Room | None:
         """What those may use who end then; None where nobody may use anything."""
         if any(place in self.closed for place in option.places):
@@ -126,16 +112,17 @@ class Standing:
             room[self._nodes.pools[place]] = self.late[self._nodes.pools[place]]
         return room
 
-    def kept_quota(self, group: str, option: Option, asked: Mapping[Place, Amount], end: float) -> bool:
+    def kept_quota(self, group: str, asked: Mapping[Place, Amount], end: float) -> bool:
         """Whether quota that is there now is kept for those ahead."""
-        quotas = self.quotas_open if self.short(option, end) else self.quotas_late
-        return quotas is not self.quotas and not quotas.allows(group, asked)
+        if self.quotas_open is not self.quotas and not self.quotas_open.allows(group, asked):
+            return True
+        return self.foreseen is not None and not self.foreseen.allows(group, asked, end)
 
     def kept_person(self, group: str, owner: str, gpus: int, end: float) -> bool:
         """Whether what the person may still have is kept for workloads of theirs ahead."""
-        late = end > min(self.starts.values(), default=math.inf)
-        quotas = self.quotas_late if late else self.quotas_open
-        return quotas is not self.quotas and not quotas.allows_person(group, owner, gpus)
+        if self.quotas_open is not self.quotas and not self.quotas_open.allows_person(group, owner, gpus):
+            return True
+        return self.foreseen is not None and not self.foreseen.allows_person(group, owner, gpus, end)
 
     # What changes it
 
@@ -146,9 +133,12 @@ class Standing:
         rows, amounts = self._rows(placements)
         np.subtract.at(self.free, rows, amounts)
         self.timeline.add(end, placements)
-        gone_before = all(end <= self.starts.get(place, -math.inf) for place in option.places)
-        for quotas in self._views(late=not gone_before):
-            quotas.take(workload.group, workload.owner, placements)
+        self._endings.add(end, workload.group, workload.owner, placements)
+        self.quotas.take(workload.group, workload.owner, placements)
+        if self.quotas_open is not self.quotas:
+            self.quotas_open.take(workload.group, workload.owner, placements)
+        if self.foreseen is not None:
+            self.foreseen.take(workload.group, workload.owner, placements, end)
         if self._spare is not None:
             for place in option.places:
                 if end > self.starts.get(place, math.inf):
@@ -161,20 +151,22 @@ class Standing:
     def reserve(self, reservation: Reservation, option: Option, then: Room, workload: Workload) -> None:
         """Keep nodes from a time on; ``then`` is the room at that time."""
         self._keeps_for(workload)
-        if self._spare is None:
+        if self._spare is None or self._reserved is None:
             self._spare = np.full_like(self.free, _ALL)
+            self._reserved = np.zeros_like(self.free)
             self.late = self.open.copy()
-            self.quotas_late = self.quotas_open.copy()
-        rows, amounts = self._rows(reservation.placements)
-        self.reserved_nodes[rows] = True
         for place in option.places:
             pool = self._nodes.pools[place]
             self.starts[place] = reservation.start
             self._spare[pool] = then[pool]
+        rows, amounts = self._rows(reservation.placements)
         np.subtract.at(self._spare, rows, amounts)
+        np.add.at(self._reserved, rows, amounts)
         for place in option.places:
             self._look_again(self._nodes.pools[place])
-        self.quotas_late.take(workload.group, workload.owner, reservation.placements)
+        if self.foreseen is None:
+            self.foreseen = Foreseen(self.quotas_open, self._now)
+        self.foreseen.reserve(reservation, workload, self.quotas_open, self._endings)
         self._note(option.places)
 
     def close(self, place: Place, workload: Workload) -> None:
@@ -193,25 +185,30 @@ class Standing:
         coming = self.coming
         if self._kept is None:
             self._kept = np.zeros_like(self.free)
-            self.open = self.free.copy()
-            late, self.quotas_open = self.quotas_late, self.quotas.copy()
-            if late is self.quotas:
-                self.late, self.quotas_late = self.open, self.quotas_open
-        touched = []
+            self.open, self.quotas_open = self.free.copy(), self.quotas.copy()
+            if self._spare is None:
+                self.late = self.open
+        end, group, owner = self.end(workload), workload.group, workload.owner
+        rows, amounts = self._rows(placements)
+        np.subtract.at(coming, rows, amounts)
+        np.add.at(self._kept, rows, amounts)
+        touched = [rows]
         for victim in victims:
             rows, amounts = self._rows(victim.placements)
             np.add.at(coming, rows, amounts)
             touched.append(rows)
-            for quotas in self._views()[1:]:
-                quotas.release(victim.group, victim.owner, victim.placements)
-        rows, amounts = self._rows(placements)
-        np.subtract.at(coming, rows, amounts)
-        np.add.at(self._kept, rows, amounts)
-        for quotas in self._views()[1:]:
-            quotas.take(workload.group, workload.owner, placements)
-        self.timeline.add(self.end(workload), placements)
-        self._kept_for.append((self.end(workload), placements))
-        self._look_again(np.unique(np.concatenate([*touched, rows])))
+            self.quotas_open.release(victim.group, victim.owner, victim.placements)
+            self._endings.remove(end_of(victim, self._now), victim.group, victim.owner, victim.placements)
+            if self.foreseen is not None:
+                self.foreseen.release(victim)
+        self.quotas_open.take(group, owner, placements)
+        self._endings.add(end, group, owner, placements)
+        if self.foreseen is not None:  # it does not start at once, so may well end later
+            self.foreseen.take(group, owner, placements, math.inf)
+        self.timeline.add(end, placements)
+        self._kept_for.append((workload, placements, victims))
+        self._leave_over(placements, victims)
+        self._look_again(np.unique(np.concatenate(touched)))
         gone = (placement for victim in victims for placement in victim.placements)
         self._note((placement.cluster, placement.flavor) for placement in (*placements, *gone))
 
@@ -227,6 +224,11 @@ class Standing:
                 np.add.at(self._coming, rows, amounts)
         return self._coming
 
+    def to_come(self) -> Room:
+        """What there will be once those who stop are gone, less all that is kept for those ahead."""
+        room: Room = self.free + self.coming
+        return room if self._reserved is None else room - self._reserved
+
     def to_reserve(self) -> Room:
         """What there is for a reservation before anything else has ended; those who stop may take long."""
         return self.free if self._kept is None else self.free - self._kept
@@ -235,14 +237,22 @@ class Standing:
         self.changed.update(places)
         self.changes += 1
 
-    def _views(self, *, late: bool = True) -> list[Quotas]:
-        """The quotas, each once."""
-        views = [self.quotas]
-        if self.quotas_open is not self.quotas:
-            views.append(self.quotas_open)
-        if late and self.quotas_late is not self.quotas_open:
-            views.append(self.quotas_late)
-        return views
+    def _leave_over(self, placements: Iterable[Placement], victims: Iterable[Running]) -> None:
+        """What is kept for one for whom others stop is not left over by reservations either."""
+        if self._spare is None:
+            return
+        still = [
+            placement
+            for victim in victims
+            for placement in victim.placements
+            if end_of(victim, self._now) > self.starts.get((placement.cluster, placement.flavor), math.inf)
+        ]
+        more = np.zeros_like(self._spare)
+        rows, amounts = self._rows(still)
+        np.add.at(more, rows, amounts)
+        rows, amounts = self._rows(placements)
+        np.subtract.at(more, rows, amounts)
+        self._spare += np.minimum(more, 0)  # what is open only ever shrinks
 
     def _look_again(self, rows: Ids | slice) -> None:
         """Bring the other views in step with what is free."""

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from footplate_hub.queue.model import Place, Plan, Running, Snapshot, Workload
 
 from .oracle import Moment, starts, wherever
-from .room import RESOURCES, Way, ways
+from .reserved import delays, end_of
+from .room import NEVER, RESOURCES, Way, ends_of, free_room, gangs, permitted, ways
 from .tree import Use, above, over_nominal
 
 __all__ = ["preemption_violations"]
 
 MOST_RUNNING = 10  # smaller sacrifices are looked for among so many
+MOST_TRIED = 3000  # placements tried for one way
 
 
 def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterator[str]:
@@ -36,7 +38,9 @@ def preemption_violations(snapshot: Snapshot, now: float, plan: Plan) -> Iterato
             yield from _wronged(victim, waiting[name], preemption.why)
         owed = {p.workload for p in plan.preempt} | {w.id for w in waiting.values() if w.owed}
         owed -= {admission.workload.id for admission in plan.admit}
-        case = _Case(snapshot, plan, waiting[name], others, [waiting[other] for other in owed - {name}])
+        case = _Case(
+            snapshot, plan, waiting[name], others, [waiting[other] for other in owed - {name}], now=now
+        )
         yield from _in_vain(plan, case, victims)
 
 
@@ -95,6 +99,8 @@ class _Case:
         workload: Workload,
         others: dict[str, Workload],
         owed: Iterable[Workload],
+        *,
+        now: float,
     ) -> None:
         self.snapshot = snapshot
         self.workload = workload
@@ -103,8 +109,9 @@ class _Case:
         self._others = others
         self._admitted = plan.admit
         holders = {w.id: w for line in snapshot.lines for w in line.workloads}
+        self._now = now
         self._kept = [
-            Use(holder.group, holder.owner, reservation.placements)
+            (reservation, holder)
             for reservation in plan.reserve
             if (holder := holders.get(reservation.workload)) is not None and holder.rank < workload.rank
         ]
@@ -125,17 +132,48 @@ class _Case:
             if not ahead or a.workload.rank < self.workload.rank
         ]
 
-    def works(self, victims: Sequence[Running], *, rights: bool = True) -> bool:
-        """Whether it starts in some way when they are gone too, and, if its ``rights`` count, may stop them.
+    def starts(self, victims: Sequence[Running]) -> bool:
+        """Whether it starts in some way when they are gone too."""
+        return starts(self.snapshot, self.workload, Moment(tuple(self.uses(v.id for v in victims))))
 
-        One after the other, in some order: what the first frees is no longer borrowed.
+    def works(self, victims: Sequence[Running], *, at_once: bool = False) -> bool:
+        """Whether it does so by its rights: delays no reservation ahead, and may stop them all.
+
+        One after the other, in some order: what the first frees is no longer borrowed. ``at_once``: beside
+        all that is reserved, as if that began now.
         """
-        uses = self.uses(victim.id for victim in victims)
-        moment = Moment((*uses, *self._kept) if rights else tuple(uses))
+        gone = [victim.id for victim in victims]
+        kept = [Use(w.group, w.owner, r.placements) for r, w in self._kept] if at_once else []
+        moment = Moment((*self.uses(gone), *kept))
         return any(
             starts(self.snapshot, self.workload, moment, only=way)
-            and (not rights or any(self._may(order, way) for order in itertools.permutations(victims)))
+            and (at_once or self._delays_nobody(way, moment, gone))
+            and any(self._may(order, way) for order in itertools.permutations(victims))
             for way in ways(self.snapshot, self.workload.shape)
+        )
+
+    def _delays_nobody(self, way: Way, moment: Moment, gone: Iterable[str]) -> bool:
+        """Whether it may go somewhere where no reservation ahead starts later for it."""
+        if not self._kept:
+            return True
+        snapshot, workload, away = self.snapshot, self.workload, self._stopping | {*self._others, *gone}
+        busy = [
+            (ends_of(r, self._now), Use(r.group, r.owner, r.placements))
+            for r in snapshot.running
+            if r.id not in away
+        ]
+        busy += [
+            (end_of(a.workload, self._now), Use(a.workload.group, a.workload.owner, a.placements))
+            for a in self._admitted
+        ]
+        nodes = permitted(snapshot, workload.shape, way.cluster)
+        free = free_room(snapshot, moment.placements)
+        return any(
+            not any(
+                delays(snapshot, r, holder, busy, (NEVER, Use(workload.group, workload.owner, placements)))
+                for r, holder in self._kept
+            )
+            for placements in itertools.islice(gangs(workload.shape, way, nodes, free), MOST_TRIED)
         )
 
     def _may(self, order: Sequence[Running], way: Way) -> bool:
@@ -159,14 +197,14 @@ def _in_vain(plan: Plan, case: _Case, victims: Sequence[Running]) -> Iterator[st
         yield f"{name} starts and stops others"
     elif name in plan.reasons and plan.reasons[name].code.value != "WaitingForPreemptedWorkloads":
         yield f"{name} stops others and its reason is {plan.reasons[name].code}"
-    if not case.works(victims, rights=False):
+    if not case.starts(victims):
         yield f"{name} does not start when {[v.id for v in victims]} are gone"
     elif not case.works(victims):
         yield f"{[v.id for v in victims]} are stopped for {name} without having borrowed from its group"
     elif case.alone and len(case.snapshot.running) <= MOST_RUNNING:
         for count in range(len(victims)):
             for fewer in itertools.combinations(_stoppable(case), count):
-                if case.works(fewer):
+                if case.works(fewer, at_once=True):
                     yield f"{name} stops {[v.id for v in victims]}; {[v.id for v in fewer]} would do"
                     return
 

@@ -87,6 +87,65 @@ def test_nobody_is_stopped_on_nodes_that_are_kept_for_one_ahead():
     assert (plan.preempt, plan.reserve[0].workload) == ((), "ahead")
 
 
+def test_nobody_is_stopped_where_a_reservation_leaves_enough_of_what_comes_free():
+    shared, other = node("n", gpu=2), node("m", gpu=1)
+    busy = (
+        replace(running("s", shared, Amount(1000, GI, 2), ends=100.0), stopping=True),
+        running("r", other, Amount(1000, GI, 1)),
+    )
+    waiting = [
+        workload("ahead", role(gpu=1), priority=9, group="other", exclude_nodes=frozenset({"m"})),
+        workload("w", role(gpu=1), priority=5),
+    ]
+    plan = schedule(world([shared, other], waiting, running=busy), 0)
+    assert (plan.preempt, [r.workload for r in plan.reserve]) == ((), ["ahead"])
+
+
+def test_who_stops_others_beside_a_reservation_takes_nothing_of_it_and_what_is_left_is_counted_once():
+    on = node("n", gpu=5)
+    waiting = [
+        workload("ahead", role(gpu=2), priority=9, group="other"),
+        workload("w", role(gpu=3), priority=5),
+        workload("behind", role(gpu=1), group="other"),
+    ]
+    busy = (running("r", on, FULL, ends=100.0),)
+    plan = schedule(world([on], waiting, running=busy), 0)
+    assert [(p.running, p.workload) for p in plan.preempt] == [("r", "w")]
+    assert ([r.start for r in plan.reserve], admitted(plan)) == ([100.0], [])
+    assert plan.reasons["behind"].code == Code.RESERVED_FOR_AHEAD
+
+
+def test_nobody_is_stopped_who_would_free_the_quota_of_a_reservation_for_one_behind_it():
+    large, small, idle = node("n", gpu=6), node("m", gpu=2), node("k", gpu=2)
+    busy = (
+        running("r", large, Amount(1000, GI, 6)),
+        running("s", small, Amount(1000, GI, 2), ends=100.0, group="other"),
+    )
+    waiting = [
+        workload("ahead", role(gpu=2), priority=9, exclude_nodes=frozenset({"n", "k"})),
+        workload("w", role(7, gpu=1), priority=5),
+    ]
+    groups = quota("research", "gpu", hard=True, gpu=8)
+    plan = schedule(world([large, small, idle], waiting, running=busy, groups=groups), 0)
+    assert ([r.workload for r in plan.reserve], plan.preempt) == (["ahead"], ())
+
+
+def test_nobody_is_stopped_where_another_flavor_comes_free_anyway():
+    new, old = node("n", gpu=1, flavor="new"), node("o", gpu=1, flavor="old")
+    busy = (
+        replace(running("s", old, Amount(1000, GI, 1)), stopping=True),
+        running("r", new, Amount(1000, GI, 1), group="b"),
+    )
+    groups = {
+        name: GroupModel(name, {("local", "new"): Quota(Limit(gpu=own))})
+        for name, own in (("a", 1), ("b", 0))
+    }
+    waiting = [workload("w", role(gpu=1), group="a")]
+    assert schedule(world([new, old], waiting, running=busy, groups=groups), 0).preempt == ()
+    alone = schedule(world([new], waiting, running=busy[1:], groups=groups), 0)
+    assert [p.running for p in alone.preempt] == ["r"]
+
+
 def test_nobody_is_stopped_for_what_could_not_start_even_then():
     on = node("n", gpu=4)
     waiting = [
