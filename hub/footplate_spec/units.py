@@ -6,6 +6,7 @@ are exact. The suffixes are those of Kubernetes quantities; times follow Go's an
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ __all__ = [
     "Bytes",
     "Cpu",
     "Seconds",
+    "format_about",
     "format_bytes",
     "format_cpu",
     "format_seconds",
@@ -115,6 +117,12 @@ def format_seconds(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2])
+
+
+def format_about(seconds: float) -> str:
+    """The time within which something happens, no finer than people care: ``3599`` as ``1h``, at least 1s."""
+    step = 1 if seconds <= 120 else 60 if seconds <= 7200 else 300 if seconds <= 86400 else 3600
+    return format_seconds(max(math.ceil(seconds / step) * step, 1))
 
 
 def quantity(amount: int, resource: str) -> str:

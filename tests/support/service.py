@@ -53,6 +53,7 @@ __all__ = [
     "ADA",
     "BOB",
     "EVE",
+    "KAY",
     "LEA",
     "ROOT",
     "FakeControl",
@@ -65,6 +66,7 @@ __all__ = [
 ADA = Person("ada", ("research/vision",))
 BOB = Person("bob", ("research/vision",))
 EVE = Person("eve", ("sales",))
+KAY = Person("kay", ("research/vision", "sales"))
 ROOT = Person("root", ("ops",), admin=True)
 LEA = Person("lea", ("ops",), administers=("research",))
 LOOKER = Person("looker", ("research/vision",), may_submit=False)

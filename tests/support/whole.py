@@ -14,8 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -25,13 +26,21 @@ NODES = [
     {"name": "node-1", "flavor": "gpu", "cpu": 4, "memory": "8Gi", "gpu": 4, "declared": True},
     {"name": "node-2", "flavor": "cpu", "cpu": 4, "memory": "8Gi"},
 ]
+GROUPS = [{"name": "research/vision", "quotas": [{"flavor": "gpu", "gpu": 2}], "max_time_limit": "48h"}]
 
 
 class Whole:
-    """A platform in a folder."""
+    """A platform in a folder.
 
-    def __init__(self, data: Path) -> None:
+    Parameters
+    ----------
+    settings
+        Those of ``footplate.yaml``.
+    """
+
+    def __init__(self, data: Path, settings: Mapping[str, Any]) -> None:
         self.data = data
+        self._settings = {"clusters": [{"name": "local", "nodes": NODES}], "groups": GROUPS, **settings}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -44,12 +53,8 @@ class Whole:
             "FOOTPLATE_DATA": str(self.data),
             "FOOTPLATE_BIND_PORT": str(self.port),
             "FOOTPLATE_URL": self.url,
-            "FOOTPLATE_CLUSTERS": json.dumps([{"name": "local", "nodes": NODES}]),
-            "FOOTPLATE_GROUPS": json.dumps([{
-                "name": "research/vision", "quotas": [{"flavor": "gpu", "gpu": 2}], "max_time_limit": "48h",
-            }]),
             "PYTHONPATH": str(Path(__file__).parent.parent),
-        }  # fmt: skip
+        } | {f"FOOTPLATE_{name.upper()}": json.dumps(value) for name, value in self._settings.items()}
         base = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
         with (self.data.parent / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -97,11 +102,11 @@ class Whole:
 
 
 @contextlib.contextmanager
-def whole(folder: Path) -> Iterator[Whole]:
+def whole(folder: Path, **settings: Any) -> Iterator[Whole]:
     """A platform until the block ends."""
     data = folder / "data"
     data.mkdir(mode=0o700)
-    running = Whole(data)
+    running = Whole(data, settings)
     try:
         running.start()
         yield running
@@ -111,7 +116,7 @@ def whole(folder: Path) -> Iterator[Whole]:
 
 if __name__ == "__main__":
     from footplate_hub import app, serve
-    from support.service import ADA, BOB, EVE, ROOT, FakeIdentity
+    from support.service import ADA, BOB, EVE, KAY, ROOT, FakeIdentity
 
-    app.HubIdentity = lambda *_: FakeIdentity(ADA, BOB, EVE, ROOT)  # type: ignore[assignment, misc]
+    app.HubIdentity = lambda *_: FakeIdentity(ADA, BOB, EVE, KAY, ROOT)  # type: ignore[assignment, misc]
     sys.exit(serve.main())

@@ -30,6 +30,7 @@ from .ways import options
 __all__ = ["Advisor", "Fix", "Verdict", "World"]
 
 _PAIRS = 3  # pairs of changes that are offered where no single one helps
+_EACH = 3  # changes of one kind that are offered
 _NEVER = {
     ReasonCode.MISCONFIGURED,
     ReasonCode.NO_MATCHING_FLAVOR,
@@ -126,7 +127,8 @@ class Advisor:
         for family in families(workload, self._nodes, freedom, until):
             if len(found) == most:
                 break
-            if family.spare and any(fix.kind == family.kind for fix in found):
+            alike = sum(fix.kind == family.kind for fix in found)
+            if alike == _EACH or (family.spare and alike):
                 continue
             change = self._first(family)
             if change is not None:
@@ -142,9 +144,11 @@ class Advisor:
         """Less, somewhere else."""
         for family in elsewhere(workload, self._nodes, freedom):
             other = family.at(0)
+            helped = ""
             for less in fewer(other.workload):
-                change = self._first(less)
+                change = self._first(less) if not (less.spare and helped == less.kind) else None
                 if change is not None:
+                    helped = change.kind
                     yield Fix(other.kind, f"{other.says}, and {change.says}", change.workload)
 
     def check(self, workload: Workload) -> Verdict:

@@ -16,7 +16,7 @@ from footplate_spec.units import format_seconds, quantity
 
 from .model import Amount, RoleShape, Shape, Workload
 from .nodes import Nodes
-from .words import list_words
+from .words import bare, list_words
 
 __all__ = ["Change", "Family", "Freedom", "Kind", "elsewhere", "families", "fewer"]
 
@@ -219,19 +219,20 @@ def _replicas(workload: Workload, role: RoleShape, whose: str) -> Family:
 
 
 def _less(workload: Workload, role: RoleShape, whose: str) -> Iterator[Family]:
-    """Fewer GPUs with their part of the rest, fewer cores, less memory."""
+    """Fewer GPUs, with their part of the rest where that alone does not help; fewer cores, less memory."""
     need = role.need
 
-    def family(most: int, made: Callable[[int], Amount]) -> Iterator[Family]:
+    def family(most: int, made: Callable[[int], Amount], *, spare: bool = False) -> Iterator[Family]:
         def change(number: int) -> Change:
             new = made(most - 1 - number)
             says = f"{_instead(new, need)}{whose}"
             return Change("resources", says, _with_role(workload, replace(role, need=new)))
 
         if most > 1:
-            yield Family("resources", most - 1, change)
+            yield Family("resources", most - 1, change, spare)
 
-    yield from family(need.gpu, lambda gpus: _part(need, gpus / need.gpu))
+    yield from family(need.gpu, lambda gpus: replace(need, gpu=gpus))
+    yield from family(need.gpu, lambda gpus: _part(need, gpus / need.gpu), spare=True)
     yield from family(math.ceil(need.cpu / 1000), lambda cores: replace(need, cpu=cores * 1000))
     yield from family(math.ceil(need.memory / _GIB), lambda gibs: replace(need, memory=gibs * _GIB))
 
@@ -240,6 +241,8 @@ def _instead(new: Amount, old: Amount) -> str:
     """What is less, and how much it was."""
     changed = [name for name in ("gpu", "cpu", "memory") if getattr(new, name) != getattr(old, name)]
     less = list_words([quantity(getattr(new, name), name) for name in changed])
+    if len(changed) == 1:
+        return f"{less} instead of {bare(getattr(old, changed[0]), changed[0])}"
     return f"{less} instead of {list_words([quantity(getattr(old, name), name) for name in changed])}"
 
 

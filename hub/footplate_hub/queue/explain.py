@@ -10,7 +10,7 @@ import math
 
 from footplate_spec.reasons import Reason, ReasonCode, dominant
 
-from . import room_reasons
+from . import never, room_reasons
 from .admission import held_at, held_group
 from .fit import feasible
 from .model import Reservation, Snapshot, Workload
@@ -26,8 +26,9 @@ _ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 
 def _closeness(reason: Reason) -> tuple[int, ...]:
-    """Larger is closer to starting: less fundamental causes, and fewer of them."""
-    return (*(_ORDER[cause.code] for cause in (reason, *reason.causes)), len(_ORDER))
+    """Larger is closer to starting: less fundamental causes, and fewer of them; or else larger nodes."""
+    largest = reason.numbers.get("largest", {}).get("gpu", 0)
+    return (*(_ORDER[cause.code] for cause in (reason, *reason.causes)), len(_ORDER), largest)
 
 
 class Explainer:
@@ -62,7 +63,7 @@ class Explainer:
         """
         common = self._whatever_is_free(workload, prospect)
         if not prospect.ways:
-            return dominant([*common, room_reasons.no_way(self._nodes, prospect.shape)])
+            return dominant([*common, never.no_way(self._nodes, prospect.shape)])
         judged = [
             dominant(common + self._causes(workload, prospect, way) or [room_reasons.unexplained()])
             for way in prospect.ways
@@ -70,8 +71,10 @@ class Explainer:
         reason = max(judged, key=_closeness)
         if code is not None and reason.code != code:
             reason = self._as_it_was(workload, prospect, judged, code)
-        if reservation is None or reason.code not in _ROOM:
+        if reason.code not in _ROOM:
             return reason
+        if reservation is None:
+            return room_reasons.with_end(reason)
         return room_reasons.with_start(reason, reservation, self._now)
 
     def code(self, workload: Workload, prospect: Prospect) -> ReasonCode:
@@ -144,9 +147,7 @@ class Explainer:
     def _cached_never(self, prospect: Prospect, way: Way) -> Reason | None:
         key = (prospect.number, way.number)
         if key not in self._never:
-            self._never[key] = (
-                None if prospect.fits(way) else room_reasons.never(self._nodes, prospect, way.option)
-            )
+            self._never[key] = None if prospect.fits(way) else never.never(self._nodes, prospect, way.option)
         return self._never[key]
 
     def _cached_full(self, prospect: Prospect, way: Way) -> Reason | None:

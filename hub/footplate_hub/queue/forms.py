@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from footplate_spec.reasons import ReasonCode
 
 from .model import Place, Shape
+from .never import never_code
 from .nodes import Ids, Mask, Nodes, Room, vector
 from .prospects import Prospect
-from .room_reasons import never
 from .tally import PoolTally
 
 __all__ = ["Forms"]
@@ -155,5 +155,5 @@ class Forms:
             prospect = self.prospects[self.way_shape[way]]
             its = prospect.ways[way - self.first[self.way_shape[way]]]
             if not prospect.fits(its):
-                self._never[way] = number[never(self.nodes, prospect, its.option).code]
+                self._never[way] = number[never_code(self.nodes, prospect, its.option)]
         return self._never

@@ -6,7 +6,7 @@ from footplate_spec.reasons import Reason, ReasonCode
 
 from .quota import PersonShortage
 from .resource_tree import Shortage
-from .words import quantity
+from .words import bare, quantity
 
 __all__ = ["person_reason", "quota_reason"]
 
@@ -30,6 +30,7 @@ def quota_reason(shortage: Shortage) -> Reason:
         "borrowed": shortage.borrowed,
         "limit": shortage.limit,
         "lent": shortage.lent,
+        "left": shortage.left,
     }
     asked = quantity(shortage.asked, shortage.resource)
     message = f"Needs {asked} on {flavor}; {_in_the_way(shortage)}."
@@ -37,25 +38,25 @@ def quota_reason(shortage: Shortage) -> Reason:
 
 
 def _in_the_way(shortage: Shortage) -> str:
-    group = f"group {shortage.group}"
-    nominal, used, limit, borrowed = (
-        quantity(amount, shortage.resource)
-        for amount in (shortage.nominal, shortage.used, shortage.limit, shortage.borrowed)
-    )
+    group, resource = f"group {shortage.group}", shortage.resource
+    nominal, limit = quantity(shortage.nominal, resource), quantity(shortage.limit, resource)
+    more = shortage.limit - shortage.nominal
     if shortage.kind == "never":
-        if shortage.limit > shortage.nominal:
+        if more > 0:
             return f"with all that it may borrow, {group} can have {limit}"
         return f"the quota of {group} is {limit}"
-    if shortage.kind == "borrowing" and shortage.limit > shortage.nominal:
-        more = quantity(shortage.limit - shortage.nominal, shortage.resource)
-        return f"{group} uses {used} of its quota of {nominal} and may borrow {more} more than that"
-    says = f"{group} uses {used} of its quota of {nominal}"
+    says = f"{group} uses {bare(shortage.used, resource)} of its {nominal}"
     if shortage.borrowed:
-        says = f"{group} uses {used}, {borrowed} more than its quota of {nominal}"
+        used, borrowed = quantity(shortage.used, resource), bare(shortage.borrowed, resource)
+        says = f"{group} uses {used}, {borrowed} more than its quota of {bare(shortage.nominal, resource)}"
     if shortage.kind == "borrowing":
-        return f"{says}, and may borrow nothing"
+        return f"{says}, and may borrow {f'{bare(more, resource)} at most' if more > 0 else 'nothing'}"
     if shortage.lent:
-        says += f", and others borrow {quantity(shortage.lent, shortage.resource)}"
+        return f"{says}, and others borrow {bare(shortage.lent, resource)}"
+    if shortage.used >= shortage.nominal and more > 0:
+        return (
+            f"{says}, and others leave {bare(shortage.left, resource) if shortage.left else 'none'} to borrow"
+        )
     return says
 
 

@@ -47,6 +47,8 @@ class Shortage:
     lent
         How much more than their own the sisters use, of the group and of those between it and the asker. They
         are not named: not everyone may see them.
+    left
+        What nobody uses of all that may be lent.
     """
 
     kind: Literal["never", "borrowing", "now"]
@@ -58,6 +60,7 @@ class Shortage:
     used: int
     limit: int
     lent: int = 0
+    left: int = 0
 
     @property
     def borrowed(self) -> int:
@@ -193,9 +196,9 @@ class ResourceTree:
 
         def shortage(kind: Literal["never", "borrowing", "now"], node: int, limit: int) -> Shortage:
             used, nominal = self.total[node], self.nominal[node]
-            return Shortage(kind, self.names[node], place, resource, asked, nominal, used, limit, lent)
+            return Shortage(kind, self.names[node], place, resource, asked, nominal, used, limit, lent, left)
 
-        lent = 0
+        lent, left = 0, max(0, self._left(ROOT))
         if asked > most:
             return [shortage("never", self._least(path, asked), most)]
         found = []
@@ -207,7 +210,7 @@ class ResourceTree:
                 break
             if want > self._headroom(node):
                 found.append(shortage("borrowing", node, self.nominal[node] + self.borrowing[node]))
-        if want > max(0, self._left(ROOT)):
+        if want > left:
             found.append(shortage("now", path[-1], most))
         return found
 

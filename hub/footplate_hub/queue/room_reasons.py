@@ -1,132 +1,106 @@
-"""Why nodes do not hold a workload, ever or now: the numbers as a sentence."""
+"""Why nodes do not hold a workload now: the numbers as a sentence, and when they will."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from footplate_spec.reasons import Reason, ReasonCode
-from footplate_spec.units import format_seconds
+from footplate_spec.units import format_about, format_seconds
 
-from .fit import feasible
-from .model import Amount, Reservation, Shape
+from .fit import room_for
+from .model import Amount, Reservation, RoleShape, Shape
+from .never import numbers_of, where
 from .nodes import Mask, Nodes, Room, vector
 from .prospects import Prospect
-from .quota import RESOURCES
 from .ways import Option, demand
-from .words import amount_words, list_words, need_words, quantity
+from .words import RESOURCES, amount_words, bare, list_words, need_words, quantity
 
-__all__ = ["never", "no_room", "no_way", "reserved", "room_made", "short_of", "unexplained", "with_start"]
-
-
-def never(nodes: Nodes, prospect: Prospect, option: Option) -> Reason:
-    """Why it would not start even on empty nodes."""
-    shape = prospect.shape
-    everywhere = np.ones(len(nodes), np.bool_)
-    where = _where(nodes, option)
-    if not feasible(nodes, nodes.capacity, everywhere, shape, option):
-        return _too_large(nodes, shape, option, where)
-    if not feasible(nodes, nodes.capacity, prospect.allowed, shape, option):
-        left, count = int((prospect.allowed & where).sum()), int(where.sum())
-        return Reason(
-            code=ReasonCode.NODES_EXCLUDED,
-            message=f"Needs {need_words(shape)}; of {count} nodes with flavor {_flavors(option)}, its "
-            f"exclusions and labels leave {left}, which cannot hold it.",
-            numbers={"nodes": count, "left": left},
-        )
-    out = [
-        f"{node.name} ({node.unusable})"
-        for i, node in enumerate(nodes.models)
-        if node.unusable is not None and where[i] and prospect.allowed[i]
-    ]
-    return Reason(
-        code=ReasonCode.NODE_LOST,
-        message=f"Needs {need_words(shape)}; without {list_words(out[:3])} "
-        f"the nodes with flavor {_flavors(option)} cannot hold it.",
-        numbers={"unusable": len(out)},
-    )
-
-
-def _too_large(nodes: Nodes, shape: Shape, option: Option, where: Mask) -> Reason:
-    capacity = nodes.capacity[where]
-    largest = Amount(*(int(value) for value in capacity.max(axis=0)))
-    total = Amount(*(int(value) for value in capacity.sum(axis=0)))
-    return Reason(
-        code=ReasonCode.NO_MATCHING_FLAVOR,
-        message=f"Needs {need_words(shape)}; the largest node with flavor {_flavors(option)} has "
-        f"{amount_words(largest)}, all {int(where.sum())} together {amount_words(total)}.",
-        numbers={"largest": _numbers(largest), "total": _numbers(total)},
-    )
-
-
-def no_way(nodes: Nodes, shape: Shape) -> Reason:
-    """No cluster offers the flavors that were asked for, or enough GPUs on any."""
-    clusters = nodes.clusters
-    if shape.clusters and not set(shape.clusters) & set(clusters):
-        message = (
-            f"There is no cluster {list_words(list(shape.clusters), 'or')} with nodes; "
-            f"there is {list_words(clusters) or 'none'}."
-        )
-        return Reason(code=ReasonCode.NO_MATCHING_FLAVOR, message=message, numbers={"clusters": clusters})
-    there = [
-        name
-        for name in clusters
-        if (not shape.clusters or name in shape.clusters)
-        and (not shape.region or nodes.regions.get(name, "") == shape.region)
-    ]
-    if clusters and not there:
-        regions = sorted({nodes.regions.get(name, "") for name in shape.clusters or clusters} - {""})
-        message = (
-            f"None of the clusters that it may use is in region {shape.region}; "
-            f"{f'they are in {list_words(regions)}' if regions else 'they name no region'}."
-        )
-        return Reason(code=ReasonCode.NO_MATCHING_FLAVOR, message=message, numbers={"regions": regions})
-    asked = sorted({flavor for role in shape.roles for flavor in role.flavors})
-    flavors = sorted({flavor for cluster, flavor in nodes.pools if cluster in there})
-    missing = [flavor for flavor in asked if flavor not in flavors]
-    if missing:
-        return Reason(
-            code=ReasonCode.NO_MATCHING_FLAVOR,
-            message=f"No node has flavor {list_words(missing, 'or')}; there is {list_words(flavors)}.",
-            numbers={"flavors": flavors},
-        )
-    most = int(nodes.capacity[:, 2].max()) if len(nodes) else 0
-    return Reason(
-        code=ReasonCode.NO_MATCHING_FLAVOR,
-        message=f"Needs {need_words(shape)}; no node has more than {quantity(most, 'gpu')}.",
-        numbers={"largest": {"gpu": most}},
-    )
+__all__ = ["no_room", "reserved", "room_made", "short_of", "unexplained", "with_end", "with_start"]
 
 
 def no_room(nodes: Nodes, prospect: Prospect, option: Option, free: Room, *, ends_in: float | None) -> Reason:
     """Not now: too little is free, or enough in all but not where it would have to be."""
     shape = prospect.shape
-    where = prospect.mask & _where(nodes, option)
-    left = Amount(*(int(value) for value in np.maximum(free[where], 0).sum(axis=0)))
-    total = Amount(*(int(value) for value in nodes.capacity[where].sum(axis=0)))
-    asked = shape.total
+    pool = prospect.mask & where(nodes, option)
+    left = Amount(*(int(value) for value in np.maximum(free[pool], 0).sum(axis=0)))
+    total = Amount(*(int(value) for value in nodes.capacity[pool].sum(axis=0)))
     short = short_of(nodes, prospect, option, free)
-    numbers = {"needs": _numbers(asked), "free": _numbers(left), "total": _numbers(total)}
-    ends = ""
-    if ends_in is not None:
-        ends = f"; the next job there ends within {format_seconds(max(ends_in, 1))}"
+    numbers: dict[str, Any] = {
+        "needs": numbers_of(shape.total),
+        "free": numbers_of(left),
+        "total": numbers_of(total),
+    }
+    numbers |= {"ends_in": max(math.ceil(ends_in), 1)} if ends_in is not None else {}
     if short:
-        name = short[0]
-        free_words = quantity(getattr(left, name), name).split(" ")[0]
         return Reason(
             code=ReasonCode.WAITING_FOR_CAPACITY,
-            message=f"Needs {need_words(shape)}; {free_words} of {quantity(getattr(total, name), name)} "
-            f"{'are' if name != 'memory' else 'is'} free on {_flavors(option)}{ends}.",
+            message=f"Needs {need_words(shape, short[:1])}; {_of(left, total, short[0])} free on "
+            f"{_flavors(option)}.",
             numbers={**numbers, "short": short},
         )
-    together = {"node": "on one node", "rack": "in one rack", "any": "together on the same nodes"}
+    names = ["gpu"] if shape.total.gpu else [name for name in RESOURCES if getattr(shape.total, name)]
     return Reason(
         code=ReasonCode.TOPOLOGY_PLACEMENT_FAILED,
-        message=f"Needs {need_words(shape)}; {amount_words(left)} are free on {_flavors(option)} in all, "
-        f"but not {together[shape.topology]}{ends}.",
+        message=f"Needs {need_words(shape, names)}{_near(shape)}; {_are(amount_words(left, names))} free on "
+        f"{_flavors(option)}, but {_apart(nodes, shape, option, free, pool)}.",
         numbers=numbers,
     )
+
+
+def _of(left: Amount, total: Amount, name: str) -> str:
+    has = f"{bare(getattr(left, name), name)} of {bare(getattr(total, name), name)}"
+    return f"{has} is" if name == "memory" else f"{has} are"
+
+
+def _are(words: str) -> str:
+    return f"{words} {'is' if words == '1 GPU' else 'are'}"
+
+
+def _near(shape: Shape) -> str:
+    """How close together its replicas must be."""
+    several = sum(role.replicas for role in shape.roles) > 1
+    if shape.topology == "rack" and several:
+        return " in one rack"
+    if shape.topology == "node" or not several:
+        return " on one node"
+    return ", each on one node"
+
+
+def _apart(nodes: Nodes, shape: Shape, option: Option, free: Room, pool: Mask) -> str:
+    """How much is free at one place at most."""
+    if len(shape.roles) > 1:
+        return "not for all of its roles at one time"
+    [role], room = shape.roles, free[pool]
+    if shape.topology == "rack" and role.replicas > 1:
+        in_rack = np.bincount(nodes.domains[0][pool], weights=room_for(room, vector(role.need)))
+        return f"no rack has room for more than {int(in_rack.max(initial=0))} of its {role.replicas} replicas"
+    counts = room_for(room, vector(role.need))
+    if role.replicas > 1:
+        if shape.topology == "node":
+            return (
+                f"no node has room for more than {int(counts.max(initial=0))} of its {role.replicas} replicas"
+            )
+        return f"there is room for only {int(counts.sum())} of its {role.replicas} replicas"
+    return _on_one_node(nodes, role, free, pool)
+
+
+def _on_one_node(nodes: Nodes, role: RoleShape, free: Room, pool: Mask) -> str:
+    """Of what it asks for, that of which no node has enough; else what the best of them has too little of."""
+    rows = np.flatnonzero(pool)
+    most = Amount(*(int(value) for value in np.maximum(free[rows], 0).max(axis=0)))
+    for name in RESOURCES:
+        has = getattr(most, name)
+        if getattr(role.need, name) > has:
+            return f"at most {bare(has, name) if name == 'gpu' else quantity(has, name)} on one node"
+    rows = rows[free[rows, 2] >= role.need.gpu]
+    share = np.minimum(*(free[rows, n] / max(vector(role.need)[n], 1) for n in (0, 1)))
+    best = rows[int(share.argmax())]
+    lacks = [name for n, name in ((0, "cpu"), (1, "memory")) if free[best, n] < vector(role.need)[n]]
+    left = Amount(*(int(value) for value in np.maximum(free[best], 0)))
+    return f"the best node, {nodes.names[best]}, has only {amount_words(left, lacks)} left"
 
 
 def short_of(nodes: Nodes, prospect: Prospect, option: Option, free: Room) -> list[str]:
@@ -135,19 +109,28 @@ def short_of(nodes: Nodes, prospect: Prospect, option: Option, free: Room) -> li
     for (cluster, flavor), asked in demand(prospect.shape, option).items():
         pool = nodes.pools[cluster, flavor]
         left = np.maximum(free[pool][prospect.mask[pool]], 0).sum(axis=0)
-        short |= {name for name, some, has in zip(RESOURCES, vector(asked), left, strict=True) if some > has}
-    return [name for name in ("gpu", "cpu", "memory") if name in short]
+        need = vector(asked)
+        short |= {name for n, name in enumerate(("cpu", "memory", "gpu")) if need[n] > left[n]}
+    return [name for name in RESOURCES if name in short]
+
+
+def with_end(reason: Reason) -> Reason:
+    """The same with the time at which the next job there ends, if that is known."""
+    if "ends_in" not in reason.numbers:
+        return reason
+    ends = f"The next job there ends within {format_about(reason.numbers['ends_in'])}."
+    return reason.model_copy(update={"message": f"{reason.message} {ends}"})
 
 
 def with_start(reason: Reason, reservation: Reservation, now: float) -> Reason:
     """The same for the one for whom nodes are kept, with the time from which on they are."""
-    within = format_seconds(max(reservation.start - now, 1))
+    within = format_about(reservation.start - now)
     nodes = len({placement.node for placement in reservation.placements})
-    kept = "a node is" if nodes == 1 else f"{nodes} nodes are"
+    kept = "A node is" if nodes == 1 else f"{nodes} nodes are"
     return reason.model_copy(
         update={
-            "message": f"{reason.message[:-1]}; {kept} kept for it, and by the time limits of what runs "
-            f"there it starts within {within}.",
+            "message": f"{reason.message} {kept} kept for it: by the time limits of what runs there it "
+            f"starts within {within}.",
             "numbers": {**reason.numbers, "start": reservation.start},
         }
     )
@@ -167,7 +150,7 @@ def reserved(option: Option, start: float, time_limit: int, now: float, *, close
         runs = f"may run for {format_seconds(time_limit)}" if time_limit else "has no time limit"
         message = (
             f"There is room on {_flavors(option)}, but it is kept for a job ahead in line that starts within "
-            f"{format_seconds(max(start - now, 1))}, and this one {runs}."
+            f"{format_about(start - now)}, and this one {runs}."
         )
     return Reason(code=ReasonCode.RESERVED_FOR_AHEAD, message=message, numbers=numbers)
 
@@ -188,20 +171,5 @@ def unexplained() -> Reason:
     return Reason(code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet.")
 
 
-def _where(nodes: Nodes, option: Option) -> Mask:
-    mask = np.zeros(len(nodes), np.bool_)
-    for place in option.places:
-        mask[nodes.pools[place]] = True
-    return mask
-
-
-def _needs(shape: Shape) -> str:
-    return need_words(shape)
-
-
 def _flavors(option: Option) -> str:
     return list_words(sorted(set(option.flavors)))
-
-
-def _numbers(amount: Amount) -> dict[str, int]:
-    return {"cpu": amount.cpu, "memory": amount.memory, "gpu": amount.gpu}

@@ -72,7 +72,7 @@ async def test_each_offer_starts_the_job_that_it_was_made_for(service: ServicePr
             (
                 needs(8),
                 "TopologyPlacementFailed",
-                "4 GPUs and 32Mi of memory instead of 8 GPUs and 64Mi of memory: starts now",
+                "4 GPUs instead of 8: starts now",
             ),
             (
                 {**needs(4), "exclude": {"nodes": ["n1", "n2"]}},
@@ -84,7 +84,7 @@ async def test_each_offer_starts_the_job_that_it_was_made_for(service: ServicePr
                 "NodesExcluded",
                 "without the label disk=ssd: starts now",
             ),
-            (needs(1, cpu=9), "NoMatchingFlavor", "7 cores instead of 9 cores: starts now"),
+            (needs(1, cpu=9), "NoMatchingFlavor", "7 cores instead of 9: starts now"),
             (needs(4, flavor="a100"), "NoMatchingFlavor", "flavor h100 instead of a100: starts now"),
         ]
         for job, code, offer in cases:

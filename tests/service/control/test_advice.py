@@ -49,7 +49,7 @@ async def gpus(tmp_path: Path) -> AsyncIterator[Rig]:
         (
             {"group": "rich", "roles": [{"resources": {"cpu": 10, "flavor": "cpu"}}]},
             ReasonCode.NO_MATCHING_FLAVOR,
-            "8 cores instead of 10 cores",
+            "8 cores instead of 10",
         ),
         (
             {"group": "rich", "roles": [{"resources": {"gpu": 2}}], "exclude": {"nodes": ["n1", "n2"]}},

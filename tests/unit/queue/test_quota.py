@@ -318,21 +318,33 @@ def _nearest(name: str, groups: dict[str, GroupModel]) -> str | None:
             tree(a=(2, 1), b=(4,)),
             {"a": 2},
             2,
-            "group a uses 2 GPUs of its quota of 2 GPUs and may borrow 1 GPU more than that.",
+            "group a uses 2 of its 2 GPUs, and may borrow 1 at most.",
         ),
         (
             tree(a=(2, 0), b=(4,)),
             {"a": 1},
             2,
-            "group a uses 1 GPU of its quota of 2 GPUs, and may borrow nothing.",
+            "group a uses 1 of its 2 GPUs, and may borrow nothing.",
         ),
         (
             tree(a=(2,), b=(4,)),
             {"b": 5},
             2,
-            "group a uses 0 GPUs of its quota of 2 GPUs, and others borrow 1 GPU.",
+            "group a uses 0 of its 2 GPUs, and others borrow 1.",
         ),
-        (tree(a=(2,)), {"a": 3}, 1, "group a uses 3 GPUs, 1 GPU more than its quota of 2 GPUs."),
+        (tree(a=(2,)), {"a": 3}, 1, "group a uses 3 GPUs, 1 more than its quota of 2."),
+        (
+            tree(a=(2,), b=(4,)),
+            {"a": 2, "b": 3},
+            2,
+            "group a uses 2 of its 2 GPUs, and others leave 1 to borrow.",
+        ),
+        (
+            tree(a=(2,), b=(4,)),
+            {"a": 3, "b": 3},
+            1,
+            "group a uses 3 GPUs, 1 more than its quota of 2, and others leave none to borrow.",
+        ),
     ],
 )
 def test_the_sentence_has_the_numbers(groups, used, asked, says):
