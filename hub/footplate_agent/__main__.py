@@ -1,4 +1,4 @@
-"""``python -m footplate_agent keeper DIR`` or ``… forkserver --socket PATH --root DIR``; the zipapp's too."""
+"""``python -m footplate_agent keeper DIR``, ``… pod DIR`` or ``… forkserver --socket PATH --root DIR``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import List
 
 
 def main(arguments: List[str]) -> int:
-    """Run one of the two."""
+    """Run one of them."""
     if len(arguments) == 2 and arguments[0] == "keeper":
         from footplate_agent.keeper import keep
 
@@ -16,7 +16,11 @@ def main(arguments: List[str]) -> int:
         from footplate_agent import forkserver
 
         return forkserver.main(arguments[1:])
-    sys.stderr.write("usage: footplate-agent keeper DIR | forkserver --socket PATH --root DIR\n")
+    if len(arguments) == 2 and arguments[0] == "pod":
+        from footplate_agent.pod import be_replica
+
+        return be_replica(arguments[1])
+    sys.stderr.write("usage: footplate-agent keeper DIR | pod DIR | forkserver --socket PATH --root DIR\n")
     return 2
 
 

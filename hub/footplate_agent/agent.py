@@ -41,6 +41,7 @@ _METRICS_PAUSE = 0.5
 _LOOK_EVERY = 1.0  # against a watch that was missed
 _LOOK_WITHOUT_WATCH = 0.05
 _DEAD_GRACE = 5.0
+_CLAIM = 25.0  # seconds that the service may keep a claim waiting
 _NO_ROOM = 1 << 20
 _LOOPBACK = "127.0.0.1"
 
@@ -80,8 +81,8 @@ class _Agent:
         self._control = Control(self._reports, usage=self._usage, heard=self._heard, died=self._died)
 
     def run(self) -> None:
-        execution: Optional[int] = max([int(self._start.get("execution", 1)), *self._folder.executions()])
         try:
+            execution = self._first()
             while execution is not None:
                 self._carry_out(execution)
                 execution = self._next(execution)
@@ -89,6 +90,18 @@ class _Agent:
             self._end_program()
         finally:
             self._control.close()
+
+    def _first(self) -> Optional[int]:
+        """The execution to begin with, or to go on with."""
+        here = self._folder.executions()
+        if here or not self._start.get("holder"):
+            return max([int(self._start.get("execution", 1)), *here])
+        while True:  # an engine makes pods again by itself: whether this one may run is the service's to say
+            granted = self._api.claim(str(self._start["holder"]), str(self._start.get("node", "")), _CLAIM)
+            if granted.get("release"):
+                return None
+            if granted.get("execution"):
+                return int(granted["execution"])
 
     def _next(self, done: int) -> Optional[int]:
         wanted = self._control.wait(

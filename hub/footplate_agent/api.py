@@ -115,6 +115,11 @@ class Api:
         """``GET agent/desired``: what is wanted, once it differs from ``tag`` or ``wait`` s have passed."""
         return self._checked("GET", f"agent/desired?tag={quote(tag, safe='')}&wait={wait:g}").json()
 
+    def claim(self, holder: str, node: str, wait: float) -> Dict[str, Any]:
+        """``POST agent/claim``: ask to be this replica; the execution granted, if one is by ``wait`` s."""
+        body = json.dumps({"holder": holder, "node": node}).encode()
+        return self._checked("POST", f"agent/claim?wait={wait:g}", body).json()
+
     def secrets(self) -> Dict[str, Any]:
         """``GET agent/secrets``: the values that this job names."""
         return self._checked("GET", "agent/secrets").json()

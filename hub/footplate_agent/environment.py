@@ -93,9 +93,10 @@ def job_environment(start: Mapping[str, Any], folder: ReplicaFolder, execution: 
     }
     if start.get("checkpoint"):
         env["FOOTPLATE_CHECKPOINT"] = str(start["checkpoint"])
-    # An empty list hides the machine's GPUs from a job that was given none.
-    devices = [] if start.get("declared") else start.get("gpus") or []
-    env["CUDA_VISIBLE_DEVICES"] = ",".join(str(device) for device in devices)
+    if not start.get("devices_shown"):  # a container shows only its own, and numbers them itself
+        # An empty list hides the machine's GPUs from a job that was given none.
+        devices = [] if start.get("declared") else start.get("gpus") or []
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(device) for device in devices)
     return env
 
 

@@ -71,14 +71,69 @@ class NodeSettings(Submitted):
         return self
 
 
+class CheckpointSettings(Submitted):
+    """Where checkpoints of a Kubernetes cluster lie: a claim that many nodes may write, or a path on each."""
+
+    what: ClassVar[str] = "checkpoints"
+    claim: str | None = None
+    host_path: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.claim is None) == (self.host_path is None):
+            raise ValueError("checkpoints lie on a 'claim' or a 'host_path'; name one of them")
+        return self
+
+
+class KubernetesSettings(Submitted):
+    """How a Kubernetes cluster is reached and used.
+
+    Parameters
+    ----------
+    kubeconfig
+        A file; unset: the account of the pod that the service runs in.
+    namespace
+        Where jobs run; it must exist.
+    image
+        What replicas run in: it must have a Python.
+    service
+        Where pods reach the service; unset: its ``url``.
+    flavor_label
+        The label of nodes that names their flavor; nodes without it are of flavor ``cpu``.
+    gpu
+        The extended resource that counts GPUs.
+    """
+
+    what: ClassVar[str] = "kubernetes"
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "footplate"
+    image: Annotated[str, Field(min_length=1)]
+    service: str | None = None
+    checkpoints: CheckpointSettings | None = None
+    flavor_label: str = "footplate/flavor"
+    gpu: str = "nvidia.com/gpu"
+
+
 class ClusterSettings(Submitted):
     """A place to run. Without ``nodes``, the local engine offers this machine as it finds it."""
 
     what: ClassVar[str] = "a cluster"
     name: Name = "local"
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "kubernetes"] = "local"
     nodes: list[NodeSettings] | None = None
+    kubernetes: KubernetesSettings | None = None
     policy: QueuePolicy | None = None
+
+    @model_validator(mode="after")
+    def _says_what_its_engine_needs(self) -> Self:
+        if self.engine == "local" and self.kubernetes is not None:
+            raise ValueError("'kubernetes' is for clusters with engine: kubernetes")
+        if self.engine == "kubernetes" and self.kubernetes is None:
+            raise ValueError("engine kubernetes needs 'kubernetes' with at least an image")
+        if self.engine == "kubernetes" and self.nodes is not None:
+            raise ValueError("the nodes of a Kubernetes cluster are found, not declared; remove 'nodes'")
+        return self
 
 
 class VolumeSettings(Submitted):

@@ -1,6 +1,6 @@
 """The contract: what people submit, what the platform answers, and the words both use."""
 
-from .agent import Desired, ExitReport, Report, Stop
+from .agent import Claim, Desired, ExitReport, Granted, Report, Stop
 from .base import Answer, Submitted, explain_validation
 from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
@@ -59,6 +59,7 @@ __all__ = [
     "AttemptView",
     "Cause",
     "CauseCode",
+    "Claim",
     "Command",
     "Desired",
     "Eta",
@@ -71,6 +72,7 @@ __all__ = [
     "FollowItem",
     "FunctionSource",
     "GitSource",
+    "Granted",
     "Group",
     "Hold",
     "JobPage",

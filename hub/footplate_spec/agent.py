@@ -14,7 +14,7 @@ from .base import Answer
 from .job import Payload
 from .reasons import Cause
 
-__all__ = ["Desired", "ExitReport", "Report", "Stop"]
+__all__ = ["Claim", "Desired", "ExitReport", "Granted", "Report", "Stop"]
 
 
 class Stop(Answer):
@@ -46,6 +46,28 @@ class Desired(Answer):
     stop: Stop | None = None
     env: dict[str, str] | None = None
     time_limit: int | None = None
+    release: bool = False
+
+
+class Claim(Answer):
+    """A replica's place was made again by an engine of its own: who asks to be it now.
+
+    Parameters
+    ----------
+    holder
+        Names this incarnation for ever (a pod's uid).
+    node
+        Where it is.
+    """
+
+    holder: str
+    node: str = ""
+
+
+class Granted(Answer):
+    """The execution that this incarnation may carry out; none: ask again."""
+
+    execution: int | None = None
     release: bool = False
 
 

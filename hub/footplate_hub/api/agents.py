@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
-from footplate_spec import Desired, Report
+from footplate_spec import Claim, Desired, Granted, Report
 from footplate_spec.base import Answer
 
 from ..control import ReplicaContext
@@ -91,6 +91,14 @@ async def desired(
 ) -> Desired:
     """What is wanted of this replica: at once if ``tag`` differs, else after a change or ``wait`` seconds."""
     return await rooms.control.desired(replica.id, tag, wait)
+
+
+@router.post("/claim")
+async def claim(
+    asker: Claim, rooms: In, replica: Replica, wait: Annotated[float, Query(ge=0, le=_LONGEST_WAIT)] = 25
+) -> Granted:
+    """Ask to be the replica, for a pod that its engine made: the execution that it may carry out."""
+    return await rooms.control.claim(replica.id, asker, wait)
 
 
 @router.put("/logs", status_code=204)

@@ -13,9 +13,11 @@ from typing import Any
 
 from footplate_spec import (
     JOB_FINAL,
+    Claim,
     Desired,
     Eta,
     EventKind,
+    Granted,
     Group,
     JobState,
     Node,
@@ -25,14 +27,14 @@ from footplate_spec import (
     Report,
 )
 
-from ..engines import Engine
-from ..engines.local import LocalEngine
+from ..engines import Engine, make_engine
 from ..settings import Settings
 from ..store import Database, attempts
 from ..store.leader import LeaderLock, LeadersDatabase
 from ..tokens import ReplicaId, ReplicaTokens
 from .accounts import HALF_LIFE
 from .board import Board, LiveJob
+from .claims import grant
 from .context import Refused, ReplicaContext
 from .course import hear
 from .dependencies import waiting_for_jobs
@@ -52,6 +54,7 @@ from .watchdog import Watchdog
 __all__ = ["Control"]
 
 log = logging.getLogger(__name__)
+_CLAIM_AGAIN = 5.0  # seconds between looks whether who holds a replica is gone
 _LEAD_EVERY = 2.0  # seconds between looks at who leads
 _SUSPENDED = Reason(
     code=ReasonCode.SUSPENDED, message="The job is suspended; resume it to let it wait in line again."
@@ -91,7 +94,7 @@ class Control:
         self.lost = False
         database = self._database = self._lead
         self._engines: dict[str, Engine] = engines or {
-            cluster.name: LocalEngine(settings, cluster, tokens) for cluster in settings.clusters
+            cluster.name: make_engine(settings, cluster, tokens) for cluster in settings.clusters
         }
         self.groups = LiveGroups(settings, database)
         self._board = Board(settings)
@@ -111,6 +114,7 @@ class Control:
             database, self._engines, self._board, self._turns, self._dispatcher.wake
         )
         self.advice = self._dispatcher.advice
+        self._reconciler.on_nodes = self.maintenance.follow
         self._watchdog = Watchdog(database, self._board, self._dispatcher, self._reconciler)
         self._loops: list[asyncio.Task[None]] = []
         self._hung_up = False
@@ -463,6 +467,26 @@ class Control:
                 return answer
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), left)
+
+    async def claim(self, replica: ReplicaId, asker: Claim, wait: float) -> Granted:
+        """Grant one incarnation of a replica the execution that may run; none after ``wait`` seconds."""
+        key, until = (replica.role, replica.index), time.monotonic() + wait
+        while True:
+            live = self._board.attempts.get(replica.attempt)
+            if live is None or not live.life.live or live.life.attempt is None:
+                return Granted(release=True)
+            holder, engine = live.life.replicas[key].holder, self._engines[live.life.attempt.cluster]
+            gone = holder not in {None, asker.holder} and await engine.gone(holder)
+            changed, granted = live.changed, list[int | None]()
+            await self._turns.take(
+                live,
+                lambda turn: granted.append(grant(turn, key, asker, gone=gone)),  # noqa: B023
+            )
+            left = until - time.monotonic()
+            if granted[0] or left <= 0 or self._hung_up:
+                return Granted(execution=granted[0])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, _CLAIM_AGAIN))
 
     def _wanted(self, live: LiveJob, replica: ReplicaId) -> Desired:
         attempt = live.life.attempt

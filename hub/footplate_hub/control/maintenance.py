@@ -65,30 +65,30 @@ class Maintenance:
         await self._database.write(
             lambda t: blocks.block_node(t, cluster, name, why=why, actor=actor, evict=evict)
         )
-        await self._follow()
+        await self.follow()
         return self._node(cluster, name)
 
     async def unblock_node(self, cluster: str, name: str, actor: str) -> Node:
         """Let a node be used again."""
         self._node(cluster, name)
         await self._database.write(lambda t: blocks.unblock_node(t, cluster, name, actor=actor))
-        await self._follow()
+        await self.follow()
         return self._node(cluster, name)
 
     async def block_address(self, address: str, why: str, actor: str) -> None:
         """Let nothing run on nodes with this address; what runs there goes back to the queue."""
         await self._database.write(lambda t: blocks.block_address(t, address, why=why, actor=actor))
-        await self._follow()
+        await self.follow()
 
     async def unblock_address(self, address: str, actor: str) -> None:
         """Let nodes with this address be used again."""
         await self._database.write(lambda t: blocks.unblock_address(t, address, actor=actor))
-        await self._follow()
+        await self.follow()
 
     async def hold(self, kind: Kind, name: str, why: str, actor: str) -> None:
         """Let nothing of a group, or on a cluster, start; what runs goes on."""
         await self._database.write(lambda t: holds.hold(t, kind, name, why=why, actor=actor))
-        await self._follow()
+        await self.follow()
 
     async def release(self, kind: Kind, name: str, actor: str) -> None:
         """End a hold.
@@ -100,7 +100,7 @@ class Maintenance:
         """
         if not await self._database.write(lambda t: holds.release(t, kind, name, actor=actor)):
             raise Refused(f"{kind.capitalize()} {name} is not held.")
-        await self._follow()
+        await self.follow()
 
     async def holds(self) -> list[Hold]:
         """All holds."""
@@ -113,7 +113,8 @@ class Maintenance:
                 return node
         raise Refused(f"There is no node {name!r} in cluster {cluster!r}.")
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
+        """Act on what is known now of machines, blocks and holds."""
         await self.read()
         await self.evict()
         self._wake()

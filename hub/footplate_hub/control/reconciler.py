@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobSpec
+from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobSpec, ReplicaState
 
-from ..engines import Attempt, Engine, EngineError, Observation, PlacedReplica
+from ..engines import Attempt, Engine, EngineError, NodesChanged, Observation, PlacedReplica
 from ..store.attempts import AttemptRecord, JobRecord, ReplicaRecord
 from .board import Board, LiveJob
+from .claims import GONE, lose_holder
 from .course import lose
 from .life import Key, Turn
 from .recorder import Recorder
@@ -45,6 +46,7 @@ class Reconciler:
         self._removing: set[str] = set()
         self._over: deque[str] = deque(maxlen=1024)
         self._deaths: dict[tuple[str, Key], int] = {}
+        self.on_nodes: Callable[[], Coroutine[Any, Any, None]] = _nothing
 
     async def stop(self) -> None:
         """Stop working. What was begun is found again."""
@@ -72,13 +74,33 @@ class Reconciler:
     async def watch(self, cluster: str) -> None:
         """Follow what an engine sees, for ever."""
         async for seen in self._engines[cluster].observe():
-            if seen.attempt in self._over:
+            if isinstance(seen, NodesChanged):
+                await self.on_nodes()
+            elif seen.attempt in self._over:
                 continue  # the last sight of what was just removed
-            if seen.attempt not in self._board.attempts:
+            elif seen.attempt not in self._board.attempts:
                 # The board had every attempt that an engine may hold before anything was observed.
                 self._spawn(self._forget_stray(cluster, seen))
+            elif seen.holder is not None:
+                await self._heard_of(seen, seen.holder)
             elif not seen.alive:
                 self._died(seen)
+
+    async def _heard_of(self, seen: Observation, holder: str) -> None:
+        """An engine that makes replicas again by itself tells of one incarnation."""
+        live = self._board.attempts[seen.attempt]
+        key = (seen.role, seen.index)
+
+        def decide(turn: Turn) -> None:
+            row = turn.replicas.get(key)
+            if not turn.before.live or turn.attempt is None or turn.attempt.id != seen.attempt or row is None:
+                return
+            if not seen.alive:
+                lose_holder(turn, key, holder, seen.cause or GONE)
+            elif row.state is ReplicaState.PENDING and row.message != seen.message:
+                turn.set_replica(row, message=seen.message)
+
+        await self._turns.take(live, decide)
 
     async def _forget_stray(self, cluster: str, seen: Observation) -> None:
         """Remove what the store knows nothing of: its job was deleted before its folder was."""
@@ -184,6 +206,10 @@ class Reconciler:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("reconciling failed; the next look tries again", exc_info=error)
+
+
+async def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _attempt(job: JobRecord, spec: JobSpec, attempt: AttemptRecord, rows: list[ReplicaRecord]) -> Attempt:

@@ -1,5 +1,14 @@
 """What starts replicas where: the protocol of an engine, and one folder an engine."""
 
-from .base import Attempt, Engine, EngineError, Observation, PlacedReplica
+from .base import Attempt, Engine, EngineError, NodesChanged, Observation, PlacedReplica
+from .choice import make_engine
 
-__all__ = ["Attempt", "Engine", "EngineError", "Observation", "PlacedReplica"]
+__all__ = [
+    "Attempt",
+    "Engine",
+    "EngineError",
+    "NodesChanged",
+    "Observation",
+    "PlacedReplica",
+    "make_engine",
+]

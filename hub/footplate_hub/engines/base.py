@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from footplate_spec import CauseCode, JobSpec, Node
+from footplate_spec import Cause, CauseCode, JobSpec, Node
 
-__all__ = ["Attempt", "Engine", "EngineError", "Observation", "PlacedReplica"]
+__all__ = ["Attempt", "Engine", "EngineError", "NodesChanged", "Observation", "PlacedReplica"]
 
 
 class EngineError(Exception):
@@ -72,12 +72,26 @@ class Observation:
     alive
         Whether its keeper lives. When it does not, every process that it kept may be ended by
         applying again, which is always safe.
+    holder
+        Where the engine makes replicas again by itself: which incarnation is meant. It is not alive only
+        once its death is certain.
+    cause
+        Why it is not alive.
+    message
+        What the engine says while it has not begun.
     """
 
     attempt: str
     role: str
     index: int
     alive: bool
+    holder: str | None = None
+    cause: Cause | None = None
+    message: str = ""
+
+
+class NodesChanged:
+    """Machines came, went or changed: `Engine.nodes` says how they are now."""
 
 
 class Engine(Protocol):
@@ -104,5 +118,8 @@ class Engine(Protocol):
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Remove an attempt: what has not ended by itself after ``patience`` seconds is killed."""
 
-    def observe(self) -> AsyncIterator[Observation]:
+    async def gone(self, holder: str) -> bool:
+        """Whether it is certain that nothing of an incarnation lives."""
+
+    def observe(self) -> AsyncIterator[Observation | NodesChanged]:
         """Everything that is there, then every change."""

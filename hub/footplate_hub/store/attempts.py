@@ -116,6 +116,7 @@ class ReplicaRecord:
     started: float | None = None
     ended: float | None = None
     log_size: int = 0
+    holder: str | None = None
     exit: ExitReport | None = None
 
 
@@ -165,6 +166,8 @@ _REPLICA = (
     "started",
     "ended",
     "log_size",
+    "node",
+    "holder",
 )
 _update_job = (
     update(_j)
@@ -231,7 +234,6 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
                 "attempt": r.attempt,
                 "role": r.role,
                 "index": r.index,
-                "node": r.node,
                 "flavor": r.flavor,
                 "gpus": json.dumps(r.gpus),
             }
@@ -385,6 +387,7 @@ def _replica(row: Any) -> ReplicaRecord:
         started=row.started,
         ended=row.ended,
         log_size=row.log_size,
+        holder=row.holder,
         exit=ExitReport.model_validate_json(row.exit) if row.exit else None,
     )
 

@@ -142,6 +142,7 @@ replicas = Table(
     Column("started", Double),
     Column("ended", Double),
     Column("log_size", BigInteger, nullable=False, default=0),
+    Column("holder", Text),  # where an engine makes replicas again by itself: which of them may run
     Column("exit", Text),  # the whole ExitReport of its last execution
 )
 

@@ -84,6 +84,10 @@ class LocalEngine:
         """The machine, or the parts that it was declared to be."""
         return [local.node for local in self._nodes.values()]
 
+    async def gone(self, holder: str) -> bool:
+        """Never asked: keepers are not made again behind the service's back."""
+        return False
+
     async def observe(self) -> AsyncIterator[Observation]:
         """Keepers that are there, then each that ends."""
         while True:

@@ -1,0 +1,33 @@
+"""Names and labels of all that an attempt is made of: it is found again by them alone. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["ATTEMPT", "JOB", "MANAGED", "ROLE", "SELECTOR", "labels", "object_name", "short"]
+
+ATTEMPT, JOB, ROLE, GROUP, OWNER = (
+    f"footplate/{word}" for word in ("attempt", "job", "role", "group", "owner")
+)
+MANAGED = "app.kubernetes.io/managed-by"
+SELECTOR = f"{MANAGED}=footplate"
+_LONGEST = 40  # a pod's host name has the replica's index behind it, and its name six characters more
+
+
+def object_name(attempt: str, role: str | None = None) -> str:
+    """The name of an attempt's objects; a long one is cut, and told from others by a hash."""
+    whole = f"{attempt}-{role}" if role is not None else attempt
+    return short(whole)
+
+
+def short(name: str) -> str:
+    """A name that Kubernetes takes for every kind."""
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 9].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def labels(attempt: str, job: str, role: str | None = None) -> dict[str, str]:
+    """What everything of an attempt carries."""
+    found = {MANAGED: "footplate", ATTEMPT: attempt, JOB: job}
+    return found | {ROLE: role} if role is not None else found

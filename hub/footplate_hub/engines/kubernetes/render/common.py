@@ -1,0 +1,187 @@
+"""What the pods of every kind have in common: the agent in front, the start, the places to write. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from footplate_hub.settings import KubernetesSettings
+from footplate_spec import JobSpec, Role
+
+from ...base import Attempt
+from .. import names
+from ..api import Manifest
+
+__all__ = ["MOUNTED", "Context", "pod_template", "root", "start_secret"]
+
+MOUNTED = "/footplate"
+_RUN, _CACHE, _CHECKPOINTS = f"{MOUNTED}/run", f"{MOUNTED}/cache", f"{MOUNTED}/checkpoints"
+_MARGIN = 30  # seconds for the agent to upload after the program's grace
+
+
+@dataclass(frozen=True)
+class Context:
+    """What rendering needs beside the attempt.
+
+    Parameters
+    ----------
+    agent
+        Name of the ConfigMap that holds the agent.
+    service
+        Where pods reach the service.
+    tokens
+        By role and index.
+    indexes, log_limit
+        As the service's settings say.
+    """
+
+    settings: KubernetesSettings
+    agent: str
+    service: str
+    tokens: Mapping[tuple[str, int], str]
+    indexes: Mapping[str, Any]
+    log_limit: int
+
+
+def root(attempt: Attempt) -> Manifest:
+    """What owns everything of an attempt: to delete it is to delete all."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.object_name(attempt.id),
+            "labels": names.labels(attempt.id, attempt.job),
+            "annotations": {names.GROUP: attempt.group, names.OWNER: attempt.owner},
+        },
+        "immutable": True,
+    }
+
+
+def start_secret(attempt: Attempt, role: Role, context: Context) -> Manifest:
+    """What the agents of a role's pods begin with; a secret, because tokens are in it."""
+    data = {"start.json": json.dumps(_start(attempt, role, context)).encode()}
+    for index in range(role.replicas):
+        data[f"token-{index}"] = context.tokens[role.name, index].encode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.object_name(attempt.id, role.name),
+            "labels": names.labels(attempt.id, attempt.job, role.name),
+        },
+        "type": "Opaque",
+        "immutable": True,
+        "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
+    }
+
+
+def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
+    spec = attempt.spec
+    git = spec.source.git
+    checkpoint = f"{_CHECKPOINTS}/{attempt.job}" if context.settings.checkpoints else ""
+    return {
+        "version": 1,
+        "attempt": attempt.id,
+        "attempt_number": attempt.number,
+        "job": attempt.job,
+        "role": role.name,
+        "replicas": role.replicas,
+        "execution": 1,
+        "user": attempt.owner,
+        "group": attempt.group,
+        "service": context.service,
+        "source": spec.source.model_dump(mode="json", exclude_none=True),
+        "command": role.command or spec.command,
+        "env": {**spec.env, **role.env},
+        "secrets": bool(spec.secrets) or (git is not None and git.secret is not None),
+        "python": {"version": spec.python.version} if spec.python else None,
+        "setup": spec.setup.model_dump(mode="json"),
+        "indexes": dict(context.indexes),
+        "mounts": [],
+        "gang": spec.replicas > 1,
+        "run": _RUN,
+        "cache": _CACHE,
+        "checkpoint": checkpoint or f"{_RUN}/checkpoint",
+        "grace": spec.recovery.checkpoint_grace,
+        "time_limit": attempt.time_limit,
+        "devices_shown": True,
+        "cpu": role.resources.cpu,
+        "memory": role.resources.memory,
+        "log_limit": context.log_limit,
+    }
+
+
+def pod_template(attempt: Attempt, role: Role, context: Context, nodes: list[str]) -> Manifest:
+    """A role's pod, on one of ``nodes``."""
+    return {
+        "metadata": {"labels": names.labels(attempt.id, attempt.job, role.name)},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": attempt.spec.recovery.checkpoint_grace + _MARGIN,
+            "affinity": {"nodeAffinity": _affinity(attempt.spec, nodes)},
+            "containers": [_container(attempt, role, context)],
+            "volumes": _volumes(attempt, role, context),
+        },
+    }
+
+
+def _container(attempt: Attempt, role: Role, context: Context) -> Manifest:
+    need = role.resources
+    limits: dict[str, str] = {"memory": str(need.memory)}
+    if need.gpu:
+        limits[context.settings.gpu] = str(need.gpu)
+    mounts = [
+        {"name": "agent", "mountPath": f"{MOUNTED}/agent", "readOnly": True},
+        {"name": "start", "mountPath": f"{MOUNTED}/start", "readOnly": True},
+        {"name": "run", "mountPath": _RUN},
+        {"name": "cache", "mountPath": _CACHE},
+    ]
+    if context.settings.checkpoints:
+        mounts.append({"name": "checkpoints", "mountPath": _CHECKPOINTS})
+    return {
+        "name": "main",
+        "image": context.settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", f"{MOUNTED}/agent/agent.pyz", "pod", f"{MOUNTED}/start"],
+        "env": [
+            {"name": f"FOOTPLATE_POD_{name}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
+            for name, path in (("UID", "metadata.uid"), ("NODE", "spec.nodeName"), ("IP", "status.podIP"))
+        ],
+        "resources": {"requests": {"cpu": f"{need.cpu}m", **limits}, "limits": limits},
+        "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _volumes(attempt: Attempt, role: Role, context: Context) -> list[Manifest]:
+    volumes: list[Manifest] = [
+        {"name": "agent", "configMap": {"name": context.agent}},
+        {
+            "name": "start",
+            "secret": {"secretName": names.object_name(attempt.id, role.name), "defaultMode": 0o400},
+        },
+        {"name": "run", "emptyDir": {}},
+        {"name": "cache", "emptyDir": {}},
+    ]
+    checkpoints = context.settings.checkpoints
+    if checkpoints is not None and checkpoints.claim is not None:
+        volumes.append({"name": "checkpoints", "persistentVolumeClaim": {"claimName": checkpoints.claim}})
+    elif checkpoints is not None:
+        host = {"path": checkpoints.host_path, "type": "DirectoryOrCreate"}
+        volumes.append({"name": "checkpoints", "hostPath": host})
+    return volumes
+
+
+def _affinity(spec: JobSpec, nodes: list[str]) -> Manifest:
+    """The nodes that the queue chose: any place among them will do."""
+    chosen = {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}
+    return {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [chosen]}]
+        }
+    }

@@ -1,0 +1,11 @@
+"""Which incarnation of a replica may run."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    op.add_column("replicas", sa.Column("holder", sa.Text()))
