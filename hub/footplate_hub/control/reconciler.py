@@ -90,6 +90,9 @@ class Reconciler:
         """An engine that makes replicas again by itself tells of one incarnation."""
         live = self._board.attempts[seen.attempt]
         key = (seen.role, seen.index)
+        row = live.life.replicas.get(key)
+        if not seen.alive and row is not None and row.holder is None and row.state is ReplicaState.PENDING:
+            self._count_death(live, seen)
 
         def decide(turn: Turn) -> None:
             row = turn.replicas.get(key)
@@ -141,15 +144,22 @@ class Reconciler:
         row = live.life.replicas.get((seen.role, seen.index))
         if row is None or row.state in REPLICA_FINAL:
             return
+        deaths = self._count_death(live, seen)
+        if deaths:
+            self.apply(live, after=min(_PAUSE_FIRST * 2 ** (deaths - 1), _PAUSE_LAST) if deaths > 1 else 0.0)
+
+    def _count_death(self, live: LiveJob, seen: Observation) -> int:
+        """How often a replica died in a row without a word; 0: so often that it is given up."""
         key = (seen.attempt, (seen.role, seen.index))
         deaths = self._deaths[key] = self._deaths.get(key, 0) + 1
         log.warning("the keeper of %s %s-%d died", seen.attempt, seen.role, seen.index)
         if deaths < _MOST_DEATHS:
-            self.apply(live, after=min(_PAUSE_FIRST * 2 ** (deaths - 1), _PAUSE_LAST) if deaths > 1 else 0.0)
-            return
+            return deaths
         del self._deaths[key]
-        message = f"Its keeper ended {deaths} times before its agent could say a word; see agent.log there."
+        why = f": {seen.cause.message}" if seen.cause else "; see agent.log there."
+        message = f"Its keeper ended {deaths} times before its agent could say a word{why}"
         self._spawn(self.give_up(live, Cause(code=CauseCode.PLATFORM_FAULT, message=message), again=True))
+        return 0
 
     async def _apply(self, live: LiveJob, after: float) -> None:
         await asyncio.sleep(after)

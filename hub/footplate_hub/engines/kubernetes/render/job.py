@@ -39,6 +39,13 @@ def _job(attempt: Attempt, role: Role, context: Context) -> Manifest:
             "completionMode": "Indexed",
             "completions": role.replicas,
             "parallelism": role.replicas,
+            # A failure that counts would also make the next pod wait, twice as long each time.
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {"action": "Ignore", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+                ]
+            },
             "backoffLimit": _FOR_EVER,
             "podReplacementPolicy": "Failed",
             "template": pod_template(attempt, role, context, nodes),
