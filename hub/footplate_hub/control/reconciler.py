@@ -92,7 +92,9 @@ class Reconciler:
         key = (seen.role, seen.index)
         row = live.life.replicas.get(key)
         if not seen.alive and row is not None and row.holder is None and row.state is ReplicaState.PENDING:
-            self._count_death(live, seen)
+            deaths = self._count_death(live, seen)
+            if deaths:
+                self.apply(live, after=min(_PAUSE_FIRST * 2**deaths, _PAUSE_LAST))
 
         def decide(turn: Turn) -> None:
             row = turn.replicas.get(key)

@@ -18,17 +18,18 @@ from footplate_hub.settings import ClusterSettings, Settings
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import CauseCode, Node
 
-from ..base import Attempt, EngineError, NodesChanged, Observation
+from ..base import Attempt, EngineError, NodesChanged, Observation, PlacedReplica
 from . import names
 from .api import ApiError, ClusterApi, Gone, Manifest
 from .informer import Informer
 from .nodes import node_of
-from .pods import ended, observation
-from .render import Context, render
+from .pods import ended, index_of, observation
+from .render import Context, render, render_again
 
 __all__ = ["KubernetesEngine"]
 
 log = logging.getLogger(__name__)
+_MOST_AGAIN = 20  # pods of one execution
 _LOOK_AGAIN = 0.2  # seconds, where the watch should have told
 _PLACES = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
@@ -91,7 +92,7 @@ class KubernetesEngine:
         return list(self._known.values())
 
     async def apply(self, attempt: Attempt) -> None:
-        """Create what is not there; pods that are needed again are made by Kubernetes itself."""
+        """Create what is not there: all of it, or the pod of a replica that is to run again."""
         context = Context(
             settings=self._reach,
             agent=self._agent,
@@ -116,8 +117,10 @@ class KubernetesEngine:
                 "uid": owner["metadata"]["uid"],
             }
             for manifest in rest:
-                manifest["metadata"]["ownerReferences"] = [reference]
-                await self._api.create(self._place(manifest), manifest)
+                await self._create_for(reference, manifest)
+            for replica in attempt.replicas:
+                if replica.execution > 1 or self._pods_of(attempt.id, replica):
+                    await self._make_again(attempt, replica, context, reference)
         except (ApiError, Gone) as error:
             again = not isinstance(error, ApiError) or error.status not in {400, 403, 404, 413, 422}
             raise EngineError(
@@ -125,6 +128,24 @@ class KubernetesEngine:
                 code=CauseCode.PLATFORM_FAULT,
                 again=again,
             ) from error
+
+    async def _create_for(self, owner: Manifest, manifest: Manifest) -> Manifest | None:
+        manifest["metadata"]["ownerReferences"] = [owner]
+        return await self._api.create(self._place(manifest), manifest)
+
+    async def _make_again(
+        self, attempt: Attempt, replica: PlacedReplica, context: Context, owner: Manifest
+    ) -> None:
+        """Give a replica another pod, if all that it had have ended."""
+        for number in range(_MOST_AGAIN):
+            if any(not ended(pod) for pod in self._pods_of(attempt.id, replica)):
+                return
+            manifest = render_again(attempt, replica, context, number)
+            if await self._create_for(owner, manifest) is not None:
+                return
+            job = await self._api.get(f"{self._place(manifest)}/{manifest['metadata']['name']}")
+            if not job.get("status", {}).get("failed"):
+                return  # its pod is on its way
 
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Let its pods end, delete what it is made of, and wait until no pod is left."""
@@ -181,6 +202,15 @@ class KubernetesEngine:
         else:
             self._known[name] = node
         self._seen.put_nowait(NodesChanged())
+
+    def _pods_of(self, attempt: str, replica: PlacedReplica) -> list[Manifest]:
+        return [
+            pod
+            for pod in self._pods.items.values()
+            if pod["metadata"]["labels"].get(names.ATTEMPT) == attempt
+            and pod["metadata"]["labels"].get(names.ROLE) == replica.role
+            and index_of(pod) == replica.index
+        ]
 
     def _living(self, attempt: str) -> list[Manifest]:
         return [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["ATTEMPT", "JOB", "MANAGED", "ROLE", "SELECTOR", "labels", "object_name", "short"]
+__all__ = ["ATTEMPT", "INDEX", "JOB", "MANAGED", "ROLE", "SELECTOR", "labels", "object_name", "short"]
 
-ATTEMPT, JOB, ROLE, GROUP, OWNER = (
-    f"footplate/{word}" for word in ("attempt", "job", "role", "group", "owner")
-)
+_WORDS = ("attempt", "job", "role", "index", "group", "owner")
+ATTEMPT, JOB, ROLE, INDEX, GROUP, OWNER = (f"footplate/{word}" for word in _WORDS)
 MANAGED = "app.kubernetes.io/managed-by"
 SELECTOR = f"{MANAGED}=footplate"
 _LONGEST = 40  # a pod's host name has the replica's index behind it, and its name six characters more

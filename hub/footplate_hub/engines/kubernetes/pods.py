@@ -8,7 +8,7 @@ from ..base import Observation
 from . import names
 from .api import Manifest
 
-__all__ = ["ended", "observation"]
+__all__ = ["ended", "index_of", "observation"]
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _INDEX = "batch.kubernetes.io/job-completion-index"
@@ -17,19 +17,26 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 def observation(pod: Manifest, *, deleted: bool) -> Observation | None:
     """What to tell of a pod; None if it is none of ours."""
     meta = pod["metadata"]
-    labels, index = meta.get("labels") or {}, (meta.get("annotations") or {}).get(_INDEX)
+    labels, index = meta.get("labels") or {}, index_of(pod)
     if names.ATTEMPT not in labels or index is None:
         return None
     dead = deleted or ended(pod)
     return Observation(
         attempt=labels[names.ATTEMPT],
         role=labels[names.ROLE],
-        index=int(index),
+        index=index,
         alive=not dead,
         holder=meta["uid"],
         cause=_cause(pod) if dead else None,
         message="" if dead else _message(pod),
     )
+
+
+def index_of(pod: Manifest) -> int | None:
+    """Which replica of its role a pod is."""
+    annotations = pod["metadata"].get("annotations") or {}
+    index = annotations.get(names.INDEX, annotations.get(_INDEX))
+    return int(index) if index is not None else None
 
 
 def ended(pod: Manifest) -> bool:

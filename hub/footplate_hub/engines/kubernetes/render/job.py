@@ -1,21 +1,19 @@
-"""Plain Kubernetes: an indexed Job for each role.
+"""Plain Kubernetes: an indexed Job for each role, and one more for each replica that is made again.
 
-Kubernetes makes a pod again whose machine died, as often as it takes: whether the new one may run anything
-is the service's to say, and it counts restarts. So nothing here ends a job because a pod failed.
+Kubernetes makes no pod again by itself here: a failed index stays failed. Whether and when a replica runs
+again is the service's to say, and a Job's own repetition would wait ten seconds first, then twenty.
 """
 
 from __future__ import annotations
 
 from footplate_spec import Role
 
-from ...base import Attempt
+from ...base import Attempt, PlacedReplica
 from .. import names
 from ..api import Manifest
 from .common import Context, pod_template, root, start_secret
 
-__all__ = ["render"]
-
-_FOR_EVER = 2**31 - 1
+__all__ = ["render", "render_again"]
 
 
 def render(attempt: Attempt, context: Context) -> list[Manifest]:
@@ -24,6 +22,20 @@ def render(attempt: Attempt, context: Context) -> list[Manifest]:
     for role in attempt.spec.roles:
         manifests += [start_secret(attempt, role, context), _job(attempt, role, context)]
     return manifests
+
+
+def render_again(attempt: Attempt, replica: PlacedReplica, context: Context, number: int) -> Manifest:
+    """The Job of one replica whose pods so far have ended; ``number`` tells those of one execution apart."""
+    [role] = [role for role in attempt.spec.roles if role.name == replica.role]
+    manifest = _job(attempt, role, context)
+    name = f"{attempt.id}-{role.name}-{replica.index}-{replica.execution}-{number}"
+    manifest["metadata"]["name"] = names.short(name)
+    manifest["spec"] |= {"completions": 1, "parallelism": 1}
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "FOOTPLATE_POD_INDEX", "value": str(replica.index)})
+    annotations = {names.INDEX: str(replica.index)}
+    manifest["spec"]["template"]["metadata"]["annotations"] = annotations
+    return manifest
 
 
 def _job(attempt: Attempt, role: Role, context: Context) -> Manifest:
@@ -39,15 +51,7 @@ def _job(attempt: Attempt, role: Role, context: Context) -> Manifest:
             "completionMode": "Indexed",
             "completions": role.replicas,
             "parallelism": role.replicas,
-            # A failure that counts would also make the next pod wait, twice as long each time.
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "Ignore", "onExitCodes": {"operator": "NotIn", "values": [0]}},
-                ]
-            },
-            "backoffLimit": _FOR_EVER,
-            "podReplacementPolicy": "Failed",
+            "backoffLimitPerIndex": 0,
             "template": pod_template(attempt, role, context, nodes),
         },
     }
