@@ -16,7 +16,8 @@ from ..queue.changes import Freedom
 from ..queue.model import Workload
 from ..queue.schedule import Pass
 from ..settings import Settings
-from .board import Board, shape_of
+from .board import Board
+from .specs import shape_of
 
 __all__ = ["Advice", "Prospective"]
 

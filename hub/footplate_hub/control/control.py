@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from footplate_spec import (
     JOB_FINAL,
     Desired,
@@ -27,6 +29,7 @@ from footplate_spec import (
 
 from ..engines import Engine
 from ..engines.local import LocalEngine
+from ..queue.verdicts import CODES
 from ..settings import Settings
 from ..store import Database, attempts
 from ..store.leader import LeaderLock, LeadersDatabase
@@ -43,7 +46,7 @@ from .live_groups import LiveGroups
 from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
-from .specs import read_spec
+from .specs import outline, read_spec
 from .turns import Turns
 from .usage import quota_use
 from .wanted import wanted
@@ -203,9 +206,10 @@ class Control:
             else:
                 self._reconciler.remove(record, read_spec(record.spec), attempt, rows)
         for life in found.values():
-            live = LiveJob(life, read_spec(life.job.spec))
-            self._board.dependencies.expect(live.id, live.spec)
-            self._dispatcher.arrays.due.add(life.job.parent or life.job.id)
+            live = LiveJob(life)
+            self._board.dependencies.expect(live.id, outline(life.job.spec).after)
+            if life.job.parent is not None or outline(life.job.spec).array:
+                self._dispatcher.arrays.due.add(life.job.parent or live.id)
             live.stopping_since = time.monotonic() if life.job.stopping else None
             self._board.sync(live)
             if life.live:
@@ -271,12 +275,12 @@ class Control:
         return (self._board.reason(live) or _PENDING) if live.workload is not None else None
 
     def position(self, job: str) -> tuple[int, list[str]] | None:
-        """The place in line, from 1, and the jobs ahead; none when it does not wait."""
+        """The place in line, from 1, and the jobs ahead; none when it did not wait in the last pass."""
         live = self._board.jobs.get(job)
         if live is None or live.workload is None or live.workload.waits is not None:
             return None
-        ahead = self._board.ahead(live.workload)
-        return len(ahead) + 1, ahead
+        ahead = self._board.said.ahead(live.workload) if self._board.said is not None else None
+        return None if ahead is None else (len(ahead) + 1, ahead)
 
     def eta(self, job: str) -> Eta | None:
         """When a job that waits will start; none when it does not wait."""
@@ -286,12 +290,12 @@ class Control:
         return self.foresight.eta(live.workload)
 
     def counts(self) -> tuple[int, Counter[str]]:
-        """How many attempts run, and how many jobs wait, by reason."""
-        waiting = Counter(
-            (self._board.reason(live) or _PENDING).code.value
-            for live in self._board.jobs.values()
-            if live.workload is not None
-        )
+        """How many attempts run, and how many jobs waited in the last pass, by reason."""
+        said = self._board.said
+        waiting: Counter[str] = Counter()
+        if said is not None:
+            codes, counts = np.unique(said.codes, return_counts=True)
+            waiting.update({CODES[code].value: int(n) for code, n in zip(codes, counts, strict=True)})
         return len(self._board.running), waiting
 
     async def cancel(self, job: str, actor: str) -> None:

@@ -56,7 +56,15 @@ def schedule(snapshot: Snapshot, now: float, memory: Memory | None = None) -> Pl
 
 
 class Pass:
-    """What is known and what has been decided while one pass goes on."""
+    """What is known and what has been decided while one pass goes on.
+
+    Attributes
+    ----------
+    verdicts
+        What `plan` says of those who stay.
+    """
+
+    verdicts: Verdicts
 
     def __init__(self, snapshot: Snapshot, now: float, memory: Memory | None = None) -> None:
         self._snapshot = snapshot
@@ -180,18 +188,14 @@ class Pass:
                 prospect = self._forms.prospects[columns.slot_shape[slot]]
                 known[key] = CODES.index(self._explainer.code(workload, prospect))
             self._codes[row] = known[key]
-        return Plan(
-            admit=tuple(self._admit.values()),
-            preempt=tuple(self._preempt),
-            reserve=tuple(self._reserve),
-            blocked=Verdicts(
-                columns,
-                self._forms,
-                codes=self._codes,
-                stays=stays,
-                told=self._told,
-                kept=self._kept,
-                explainer=self._explainer,
-                use=self._use,
-            ),
+        self.verdicts = Verdicts(
+            columns,
+            self._forms,
+            codes=self._codes,
+            stays=stays,
+            told=self._told,
+            kept=self._kept,
+            explainer=self._explainer,
+            use=self._use,
         )
+        return Plan(tuple(self._admit.values()), tuple(self._preempt), tuple(self._reserve), self.verdicts)

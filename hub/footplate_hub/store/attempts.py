@@ -34,6 +34,7 @@ __all__ = [
     "latest_change",
     "mark_removed",
     "open_jobs",
+    "queued",
     "read_jobs",
     "save",
     "save_reasons",
@@ -340,6 +341,13 @@ async def open_jobs(connection: AsyncConnection) -> list[JobRecord]:
     living = [state.value for state in JobState if state not in JOB_FINAL]
     rows = await connection.execute(select(*_COURSE).where(_j.c.state.in_(living)))
     return [_job(row) for row in rows]
+
+
+async def queued(connection: AsyncConnection) -> set[str]:
+    """Every job that waits."""
+    return set(
+        (await connection.execute(select(_j.c.id).where(_j.c.state == JobState.QUEUED.value))).scalars()
+    )
 
 
 async def read_jobs(connection: AsyncConnection, ids: Iterable[str]) -> list[JobRecord]:
