@@ -27,8 +27,9 @@ _ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 def _closeness(reason: Reason) -> tuple[int, ...]:
     """Larger is closer to starting: less fundamental causes, and fewer of them; or else larger nodes."""
+    codes = dict.fromkeys(cause.code for cause in (reason, *reason.causes))
     largest = reason.numbers.get("largest", {}).get("gpu", 0)
-    return (*(_ORDER[cause.code] for cause in (reason, *reason.causes)), len(_ORDER), largest)
+    return (*(_ORDER[code] for code in codes), len(_ORDER), largest)
 
 
 class Explainer:
@@ -132,7 +133,9 @@ class Explainer:
         held = held_at(self._snapshot, way.option.cluster)
         if held is not None:
             causes.append(held)
-        causes += [quota_reason(s) for s in standing.quotas.shortages(workload.group, way.demand)]
+        quotas = [quota_reason(s) for s in standing.quotas.shortages(workload.group, way.demand)]
+        larger = [reason for reason in quotas if reason.code == ReasonCode.EXCEEDS_MAX_QUOTA]
+        causes += larger or quotas  # what must be larger anyway is not also waited for
         never = self._cached_never(prospect, way)
         if never is not None:
             return [*causes, never]
