@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from footplate_spec import (
+    BudgetUse,
     EtaAccuracy,
     Event,
     FollowItem,
@@ -207,6 +208,13 @@ class Client:
     def quota(self) -> list[QuotaUse]:
         """What one's groups may use, use and wait for."""
         return TypeAdapter(list[QuotaUse]).validate_json(self.transport.call("GET", "quota").content)
+
+    def budgets(self) -> list[BudgetUse]:
+        """What one's groups may use over time, and used of it; a service of before has none."""
+        answer = self.transport.call("GET", "budgets", accept=frozenset({404}))
+        if answer.status_code == 404:
+            return []
+        return TypeAdapter(list[BudgetUse]).validate_json(answer.content)
 
     def etas(self) -> EtaAccuracy:
         """What came true of the start times that were foretold."""

@@ -1,4 +1,4 @@
-"""Changes to a group's quotas and policy, from words to the contract. Pure."""
+"""Changes to a group's quotas, budget and policy, from words to the contract. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from footplate_spec import Group, QueuePolicy, explain_validation
+from footplate_spec import Budget, Group, QueuePolicy, explain_validation
 
 from .errors import WrongCallError
 
-__all__ = ["with_policy", "with_quota"]
+__all__ = ["with_budget", "with_policy", "with_quota"]
 
 _RESOURCES = ("gpu", "cpu", "memory")
 
@@ -57,6 +57,32 @@ def with_quota(
             target[name] = _amount(name, value)
     try:
         return Group.model_validate({**values, "name": group.name, "quotas": [*kept, quota]})
+    except ValidationError as error:
+        raise WrongCallError(explain_validation(error)) from None
+
+
+def with_budget(group: Group, **given: str | None) -> Group:
+    """The group with another budget; what is not named stays.
+
+    Parameters
+    ----------
+    given
+        ``gpu_hours`` and ``cost``, a number or ``none``; ``period``. With neither limit left it has none.
+
+    Raises
+    ------
+    WrongCallError
+        With one sentence for the first thing that is wrong.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    if not named:
+        raise WrongCallError("there is nothing to change; name --gpu-hours, --cost or --period")
+    before = group.budget.model_dump(exclude_none=True) if group.budget is not None else {}
+    values = {name: None if value == "none" else value for name, value in {**before, **named}.items()}
+    try:
+        if values.get("gpu_hours") is None and values.get("cost") is None and "none" in named.values():
+            return group.model_copy(update={"budget": None})
+        return group.model_copy(update={"budget": Budget.model_validate(values)})
     except ValidationError as error:
         raise WrongCallError(explain_validation(error)) from None
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from footplate_spec import JOB_FINAL, ArrayCounts, EtaAccuracy, JobState, JobSummary, Node, QuotaUse, Why
+from footplate_spec import (
+    JOB_FINAL,
+    ArrayCounts,
+    BudgetUse,
+    EtaAccuracy,
+    JobState,
+    JobSummary,
+    Node,
+    QuotaUse,
+    Why,
+)
 from footplate_spec.units import format_bytes, format_cpu, format_seconds
 
 __all__ = [
@@ -95,8 +105,8 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
     return ("job", "state", "owner", "group", "GPUs", "for", "why"), rows
 
 
-def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
-    """Columns and rows of quotas: one row for each resource that is limited or in use."""
+def quota_rows(uses: Sequence[QuotaUse], budgets: Sequence[BudgetUse] = ()) -> Rows:
+    """Columns and rows of quotas, one for each resource that is limited or in use; then of budgets."""
     rows: list[list[str]] = []
     for use in uses:
         place, held = f"{use.cluster}/{use.flavor}", use.held or ""
@@ -118,7 +128,17 @@ def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
                 )
         if held and len(rows) == shown:
             rows.append([use.group, place, "", "", "", "", held])
-    return ("group", "flavor", "of", "used", "limit", "queued", "held"), rows
+    rows += [row for budget in budgets for row in _budget_rows(budget)]
+    return ("group", "flavor", "of", "used", "limit", "queued", "note"), rows
+
+
+def _budget_rows(budget: BudgetUse) -> Iterator[list[str]]:
+    renews = f"renews {budget.renews.day} {budget.renews:%B %Y}"
+    for unit, amount in (("GPU-hours", budget.gpu_hours), (budget.currency or "", budget.cost)):
+        if amount is not None:
+            reserved = f" ({amount.reserved:.1f} reserved)" if amount.reserved else ""
+            used = f"{amount.used:.1f}{reserved}"
+            yield [budget.group, "", f"{unit} a {budget.period}", used, f"{amount.limit:g}", "", renews]
 
 
 def _used(use: QuotaUse, resource: str) -> str:

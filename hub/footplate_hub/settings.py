@@ -235,7 +235,7 @@ class Settings(BaseSettings):
         for cluster in self.clusters:
             check_policy(cluster.policy, f"cluster {cluster.name!r}")
         try:
-            check_groups(self.groups, self.flavors)
+            check_groups(self.groups, self.flavors, priced=bool(self.prices.flavors))
         except WrongPlaceError as error:
             raise WrongPlaceError(str(error), ("groups", *error.place)) from None
         return self

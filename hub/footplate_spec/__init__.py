@@ -2,6 +2,7 @@
 
 from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
+from .budget import Budget, BudgetAmount, BudgetShare, BudgetUse
 from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
 from .group import Amounts, Group, PersonLimits, QueuePolicy, Quota, QuotaUse, Usage
@@ -57,6 +58,10 @@ __all__ = [
     "Array",
     "ArrayCounts",
     "AttemptView",
+    "Budget",
+    "BudgetAmount",
+    "BudgetShare",
+    "BudgetUse",
     "Cause",
     "CauseCode",
     "Command",

@@ -162,6 +162,7 @@ class FakeControl(Control):
         self.foresight = FakeForesight()
         board = Board(settings)
         board.set_nodes(self.nodes(), Blocks())
+        self._board = board
         self.advice = Advice(settings, board)
 
     async def start(self) -> None:
@@ -203,7 +204,7 @@ class FakeControl(Control):
         await self.database.write(unit)
 
     def _regroup(self) -> None:
-        """No queue looks at it."""
+        self._board.set_groups(self.groups.all.values())
 
     async def cancel(self, job: str, actor: str) -> None:
         await self._set(

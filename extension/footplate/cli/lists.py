@@ -10,7 +10,7 @@ import click
 
 from .. import session
 from ..errors import WrongCallError
-from ..quotas import with_policy, with_quota
+from ..quotas import with_budget, with_policy, with_quota
 from ..session import Table
 from ..wording import accuracy_sentence, node_rows
 from .frame import as_json, client, show, show_json
@@ -22,16 +22,17 @@ _cluster_flag = click.option("--cluster", is_flag=True, help="It is a cluster, t
 
 @click.group(invoke_without_command=True)
 @click.option("--eta", is_flag=True, help="How true the foretold start times were instead.")
+@click.option("--budgets", is_flag=True, help="Budgets alone: what is used over time.")
 @as_json
 @click.pass_context
-def quota(context: click.Context, as_json: bool, eta: bool) -> None:
+def quota(context: click.Context, as_json: bool, eta: bool, budgets: bool) -> None:
     """What your groups may use, use and wait for."""
     found = client()
     if eta and context.invoked_subcommand is None:
         accuracy = found.etas()
         show_json(accuracy.model_dump()) if as_json else click.echo(accuracy_sentence(accuracy))
     elif context.invoked_subcommand is None:
-        show(session.quota(), as_json=as_json)
+        show(session.budgets() if budgets else session.quota(), as_json=as_json)
 
 
 @quota.command()
@@ -78,6 +79,23 @@ def policy(group: str, order: str | None, backfill: bool | None, as_json: bool) 
     found, seen = here.group(group)
     changed = here.put_group(with_policy(found, order, backfill), seen)
     show_json(changed) if as_json else click.echo(f"changed {group}")
+
+
+@quota.command()
+@click.option("--gpu-hours", help="GPU-hours within each period; none: no limit.")
+@click.option("--cost", help="Money within each period, at the platform's prices; none: no limit.")
+@click.option("--period", type=click.Choice(["day", "week", "month", "year"]))
+@as_json
+@click.argument("group")
+def budget(group: str, as_json: bool, **given: str | None) -> None:
+    """Change what GROUP may use over time, from now on. What is not named stays."""
+    here = client()
+    found, seen = here.group(group)
+    changed = here.put_group(with_budget(found, **given), seen)
+    if as_json:
+        show_json(changed)
+    else:
+        click.echo(f"changed {group}; footplate quota --budgets shows what it used")
 
 
 @quota.command("reset")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from footplate_spec import JOB_FINAL, Group, Hold, JobSpec, JobState, Node, Reason, ReasonCode
 
+from ..queue.budgets import Budgets
 from ..queue.model import (
     Amount,
     ClusterModel,
@@ -20,6 +21,7 @@ from ..queue.model import (
     Line,
     NodeModel,
     Placement,
+    Price,
     Running,
     Shape,
     Snapshot,
@@ -31,12 +33,14 @@ from ..settings import Settings
 from ..store.attempts import AttemptRecord
 from ..store.blocks import Blocks
 from .accounts import Accounts
+from .budgets import with_budgets
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
 from .groups import group_model, policy_model
 from .life import Key, Life
 from .lines import WaitingLine
 from .ranks import Meeting
 from .specs import amount, outline, read_spec
+from .spending import Spending
 
 __all__ = ["Board", "LiveJob"]
 
@@ -93,6 +97,11 @@ class Board:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._groups = {group.name: group_model(group) for group in settings.groups}
+        self._budgets = {group.name: group.budget for group in settings.groups if group.budget}
+        self.prices = {
+            flavor: Price(price.gpu_hour, price.core_hour)
+            for flavor, price in settings.prices.flavors.items()
+        }
         self.jobs: dict[str, LiveJob] = {}
         self.attempts: dict[str, LiveJob] = {}
         self.lines: dict[tuple[str, Shape], WaitingLine] = {}
@@ -108,6 +117,7 @@ class Board:
         self.blocks = Blocks()
         self.dependencies = Dependencies()
         self.accounts = Accounts()
+        self.spending = Spending()
         self.runs: dict[str, set[str]] = {}  # of each array, those that have not ended
         self.told: set[str] = set()  # jobs that heard how another ended, since the last pass
         self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
@@ -132,7 +142,9 @@ class Board:
         )
 
     def set_groups(self, groups: Iterable[Group]) -> None:
-        """Replace what is known of quotas and of what one person may have."""
+        """Replace what is known of quotas, budgets and what one person may have."""
+        groups = list(groups)
+        self._budgets = {group.name: group.budget for group in groups if group.budget}
         held = {name: model.held for name, model in self._groups.items() if model.held is not None}
         models = {name: GroupModel(name) for name in held} | {g.name: group_model(g) for g in groups}
         self._groups = {name: replace(model, held=held.get(name)) for name, model in models.items()}
@@ -248,7 +260,9 @@ class Board:
         if attempt.ended is not None:
             ran = self.running.pop(attempt.id, None)
             if ran is not None:
-                self.accounts.add(ran.group, _gpus(ran), ran.started, attempt.ended, attempt.ended)
+                self.accounts.add(ran.group, ran.gpus, ran.started, attempt.ended, attempt.ended)
+                if attempt.started is not None:
+                    self.spending.add(ran.group, attempt.gpu, attempt.price, attempt.started, attempt.ended)
             for node, number in self._gpus.pop(attempt.id, ()):
                 self._taken[node].discard(number)
         elif attempt.id in self.running:
@@ -301,7 +315,8 @@ class Board:
             nodes=self._models,
             lines=self._frozen_lines(),
             running=tuple(self.running.values()),
-            groups=self._groups_with_use(),
+            groups=self._groups_with_budgets(time.time()),
+            prices=self.prices,
             clusters={
                 cluster.name: ClusterModel(
                     cluster.name,
@@ -329,12 +344,21 @@ class Board:
         policies += [policy_model(cluster.policy) for cluster in self._settings.clusters]
         if not any(policy is not None and policy.order != "fifo" for policy in policies):
             return self._groups
-        running = [(attempt.group, _gpus(attempt), attempt.started) for attempt in self.running.values()]
+        running = [(attempt.group, attempt.gpus, attempt.started) for attempt in self.running.values()]
         used = self.accounts.at(running, time.time())
         unknown = {name: GroupModel(name) for name in used if name not in self._groups}
         return {
             name: replace(group, used=used.get(name, 0.0)) for name, group in (unknown | self._groups).items()
         }
+
+    def budgets(self) -> Budgets:
+        """What is used and reserved of every budget now."""
+        now = time.time()
+        return Budgets(self._groups_with_budgets(now), self.prices, self.running.values(), now)
+
+    def _groups_with_budgets(self, now: float) -> Mapping[str, GroupModel]:
+        currency = self._settings.prices.currency
+        return with_budgets(self._groups_with_use(), self._budgets, self.spending, currency=currency, now=now)
 
     def reason(self, live: LiveJob) -> Reason | None:
         """Why a job in a line does not start, as of the last pass; none if that has not seen it."""
@@ -397,6 +421,7 @@ class Board:
             stopping=_stopping(job.stopping),
             # What may never run again is never stopped for others.
             preemptible=live.spec.recovery.max_restarts > 0,
+            cost=attempt.price,
         )
 
 
@@ -427,10 +452,6 @@ def _hold_reason(hold: Hold) -> Reason:
         message=f"Nothing {what} {hold.name} starts for now: {hold.why}{end}",
         numbers={"by": hold.by, "since": hold.since.timestamp()},
     )
-
-
-def _gpus(attempt: Running) -> int:
-    return sum(placement.need.gpu for placement in attempt.placements)
 
 
 def _stopping(stopping: str | None) -> bool:

@@ -15,6 +15,8 @@ import numpy as np
 
 from footplate_spec import (
     JOB_FINAL,
+    BudgetShare,
+    BudgetUse,
     Desired,
     Eta,
     EventKind,
@@ -29,13 +31,16 @@ from footplate_spec import (
 
 from ..engines import Engine
 from ..engines.local import LocalEngine
+from ..queue.budget_reasons import budget_reason
+from ..queue.model import Amount, Place
 from ..queue.verdicts import CODES
 from ..settings import Settings
-from ..store import Database, attempts
+from ..store import Database, attempts, spending
 from ..store.leader import LeaderLock, LeadersDatabase
 from ..tokens import ReplicaId, ReplicaTokens
 from .accounts import HALF_LIFE
 from .board import Board, LiveJob
+from .budgets import budget_shares, budget_use
 from .context import Refused, ReplicaContext
 from .course import hear
 from .dependencies import waiting_for_jobs
@@ -47,6 +52,7 @@ from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
 from .specs import outline, read_spec
+from .spending import PERIODS, period_at
 from .turns import Turns
 from .usage import quota_use
 from .wanted import wanted
@@ -198,6 +204,9 @@ class Control:
             now = time.time()
             for group, gpus, start, end in await attempts.used_since(connection, now - 5 * HALF_LIFE):
                 self._board.accounts.add(group, gpus, start, end, now)
+            for period in PERIODS:
+                begins, _ = period_at(period, now)
+                self._board.spending.load(period, now, await spending.totals(connection, begins))
         found: dict[str, Life] = {job: Life(record) for job, record in jobs.items()}
         for attempt, rows in held:
             record = jobs.get(attempt.job) or ended[attempt.job]
@@ -369,15 +378,27 @@ class Control:
         Raises
         ------
         Refused
-            If it does not run.
+            If it does not run, or a budget is short of what it could use more.
         """
 
         def decide(turn: Turn) -> None:
             if not turn.before.live or turn.job.stopping is not None:
                 raise Refused(f"{job} does not run, so it has no limit to extend.")
+            self._refuse_to_overspend(turn, time_limit - turn.job.time_limit)
             turn.extend(time_limit, actor)
 
         await self._turns.take(await self._live(job), decide)
+
+    def _refuse_to_overspend(self, turn: Turn, seconds: int) -> None:
+        running = self._board.running.get(turn.attempt.id) if turn.attempt is not None else None
+        if running is None or seconds <= 0:
+            return
+        asked: dict[Place, Amount] = {}
+        for placement in running.placements:
+            place = (placement.cluster, placement.flavor)
+            asked[place] = asked.get(place, Amount()) + placement.need
+        for shortage in self._board.budgets().shortages(running.group, asked, seconds):
+            raise Refused(f"{turn.job.id} cannot run so long. {budget_reason(shortage).message}")
 
     async def reprioritise(self, job: str, priority: str, actor: str) -> None:
         """Change the priority of a job that runs.
@@ -415,6 +436,14 @@ class Control:
     def quota_use(self, groups: Collection[str]) -> list[QuotaUse]:
         """Limits, use and demand of these groups on every flavor."""
         return quota_use(self._board, groups)
+
+    def budget_use(self, groups: Collection[str]) -> list[BudgetUse]:
+        """What these groups used of their budgets."""
+        return budget_use(self._board.budgets(), groups)
+
+    def budget_shares(self, group: str, *, gpu_hours: float, cost: float | None) -> list[BudgetShare]:
+        """What a job of a group would take of its budgets."""
+        return budget_shares(self._board.budgets(), group, gpu_hours=gpu_hours, cost=cost)
 
     # Agents
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
+from ..queue.budgets import hourly
 from ..queue.memory import Memory
 from ..queue.model import Admission, Preemption
 from ..queue.schedule import Pass
@@ -242,7 +243,8 @@ class Dispatcher:
                     continue
                 turn = Turn(live.life, live.spec, time.time())
                 placed, declared = self._place(admission, taken)
-                admit(turn, admission.cluster, placed, declared=declared)
+                price = hourly(self._board.prices, ((p.flavor, p.need) for p in admission.placements))
+                admit(turn, admission.cluster, placed, declared=declared, price=price)
                 turns[live.id] = (live, turn)
             if turns:
                 await self._store(turns)

@@ -116,6 +116,7 @@ class LiveGroups:
 
     def _check(self, groups_: Mapping[str, Group]) -> None:
         try:
-            check_groups(list(groups_.values()), self._settings.flavors)
+            priced = bool(self._settings.prices.flavors)
+            check_groups(list(groups_.values()), self._settings.flavors, priced=priced)
         except WrongPlaceError as error:
             raise Refused(str(error)) from None

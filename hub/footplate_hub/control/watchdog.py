@@ -42,6 +42,10 @@ class Watchdog:
             now = time.monotonic()
             if self._dispatcher.disk_low is not None:
                 self._dispatcher.wake()
+            self._board.spending.renew(time.time())
+            if self._board.spending.renewed:
+                self._board.spending.renewed = False
+                self._dispatcher.wake()  # those wait for it whom a budget stopped
             self._dispatcher.explanations.store_new()
             if not self._database.sqlite:
                 self._dispatcher.poll()  # other services take in jobs, too

@@ -18,6 +18,7 @@ from footplate_spec.reasons import Reason, ReasonCode
 from . import room_reasons
 from .admission import Admitter
 from .advise import Advisor, World
+from .budgets import Budgets
 from .explain import Explainer
 from .making_room import RoomMade, Stoppable
 from .memory import Memory
@@ -71,7 +72,8 @@ class Pass:
         self._now = now
         self._forms, self._columns, occupied = (memory or Memory()).recall(snapshot)
         nodes = self._forms.nodes
-        self._standing = occupied.standing(now, self._columns.groups)
+        budgets = Budgets(snapshot.groups, snapshot.prices, snapshot.running, now)
+        self._standing = occupied.standing(now, self._columns.groups, budgets)
         self._screen = Screen(snapshot, self._forms, self._columns, occupied, self._standing)
         self._stoppable = Stoppable(snapshot.running)
         self._admitter = Admitter(snapshot, nodes, self._standing, self._stoppable, now)

@@ -123,9 +123,8 @@ class Verdicts(Sequence[Blocked]):
             return workload.id
         if workload.waits is not None:
             return id(workload.waits)
-        if code == _RESERVED:
-            return (workload.time_limit, workload.owner)
-        return (workload.owner,) if code == _LIMITED else None
+        # What it would hold or spend, and what its owner has.
+        return (workload.time_limit, workload.owner) if code in {_RESERVED, _LIMITED} else None
 
     def reason(self, number: int) -> Reason:
         """The reason of one of ``workloads``; those who share it share the object."""

@@ -38,6 +38,7 @@ __all__ = [
     "node_blocks",
     "replicas",
     "secrets",
+    "spending",
 ]
 
 metadata = MetaData(
@@ -118,6 +119,8 @@ attempts = Table(
     Column("outcome", Text),
     Column("cause", Text),
     Column("removed", Boolean, nullable=False, default=False),  # the engine holds nothing of it any more
+    Column("gpu", Integer, nullable=False, server_default="0"),
+    Column("price", Double, nullable=False, server_default="0"),  # of an hour, when it was admitted
     UniqueConstraint("job", "number"),
     Index("ix_attempts_removed", "removed"),
 )
@@ -143,6 +146,19 @@ replicas = Table(
     Column("ended", Double),
     Column("log_size", BigInteger, nullable=False, default=0),
     Column("exit", Text),  # the whole ExitReport of its last execution
+)
+
+# What each attempt used that has ended: not of the job's, which may be deleted while budgets count it.
+spending = Table(
+    "spending",
+    metadata,
+    Column("attempt", Text, primary_key=True),
+    Column("group_path", Text, nullable=False),
+    Column("gpu", Integer, nullable=False),
+    Column("price", Double, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double, nullable=False),
+    Index("ix_spending_ended", "ended"),
 )
 
 events = Table(

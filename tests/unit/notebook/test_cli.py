@@ -183,6 +183,15 @@ def test_a_quota_is_set_and_reset(run, service):
     )
     assert run("quota", "policy", "research/vision", "--order", "fair_share", "--no-backfill").code == 0
     assert service.groups["research/vision"]["policy"] == {"order": "fair_share", "backfill": False}
+    assert run("quota", "budget", "research/vision", "--gpu-hours", "1000", "--period", "week").code == 0
+    assert run("quota", "budget", "research/vision", "--cost", "50").code == 0
+    assert service.groups["research/vision"]["budget"] == {"gpu_hours": 1000, "cost": 50, "period": "week"}
+    assert "nothing to change" in run("quota", "budget", "research/vision").err
+    assert "gpu_hours" in run("quota", "budget", "research/vision", "--gpu-hours", "many").err
+    assert run("quota", "budget", "research/vision", "--gpu-hours", "none", "--cost", "none").code == 0
+    assert "budget" not in service.groups["research/vision"]
+    assert "needs gpu_hours or cost" in run("quota", "budget", "research/vision", "--period", "day").err
+    assert json.loads(run("quota", "--budgets", "--json").out) == []
     assert run("quota", "reset", "research/vision").out == "reset research/vision\n"
     assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
 
