@@ -10,10 +10,10 @@ from footplate_spec import (
     ArrayCounts,
     BudgetUse,
     EtaAccuracy,
-    JobState,
     JobSummary,
     Node,
     QuotaUse,
+    ReasonCode,
     Why,
 )
 from footplate_spec.units import format_bytes, format_cpu, format_seconds
@@ -29,6 +29,7 @@ __all__ = [
     "size",
     "state_word",
     "waiting_sentence",
+    "waits_for",
 ]
 
 Rows = tuple[Sequence[str], list[list[str]]]
@@ -64,6 +65,13 @@ def duration(job: JobSummary, now: datetime | None = None) -> str:
     return format_seconds((end - begin).total_seconds())
 
 
+def waits_for(job: JobSummary) -> str:
+    """Why it waits; nothing where the queue has yet to look at it, which takes no time worth a word."""
+    if job.reason is None or job.reason.code == ReasonCode.PENDING_EVALUATION:
+        return ""
+    return job.reason.message
+
+
 def waiting_sentence(why: Why) -> str:
     """Position and reason of a job that waits, and the cheapest change that would start it now."""
     place = f"position {why.position}" if why.position else "waiting"
@@ -93,10 +101,8 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
     """Columns and rows of a list of jobs."""
     rows = []
     for job in jobs:
-        note = ""
-        if job.reason and job.state in {JobState.QUEUED, JobState.SUSPENDED}:
-            note = job.reason.message
-        elif job.cause:
+        note = waits_for(job)
+        if job.cause and not note:
             note = f"{job.cause.code}: {job.cause.message}"
         gpus = f"{job.gpu} (declared)" if job.declared and job.gpu else str(job.gpu)
         if job.array is not None:

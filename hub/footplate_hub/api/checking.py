@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 
 from footplate_spec import BudgetShare, JobSpec, Verdict
-from footplate_spec.units import format_seconds
+from footplate_spec.units import format_about
 
 from ..control.advice import Prospective
 from ..identity import Person
@@ -84,7 +84,7 @@ def _sentence(verdict: advise.Verdict, now: float) -> str:
         message = verdict.reason.message if verdict.reason is not None else ""
         says = {"at": "It would wait. ", "never": "It would never start. "}[verdict.starts] + message
         if verdict.at is not None:
-            says += f" It would start within {format_seconds(max(verdict.at - now, 1))}."
+            says += f" It would start within {format_about(verdict.at - now)}."
     return says
 
 

@@ -62,9 +62,6 @@ __all__ = ["Control"]
 
 log = logging.getLogger(__name__)
 _LEAD_EVERY = 2.0  # seconds between looks at who leads
-_SUSPENDED = Reason(
-    code=ReasonCode.SUSPENDED, message="The job is suspended; resume it to let it wait in line again."
-)
 _PENDING = Reason(code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet.")
 
 
@@ -278,7 +275,7 @@ class Control:
         if live is None:
             return None
         if live.life.job.state is JobState.SUSPENDED:
-            return _SUSPENDED
+            return _suspended(job)
         if live.spec.array is not None:
             return waiting_for_jobs(self._board.dependencies.of(job)) or self._dispatcher.arrays.reason(live)
         return (self._board.reason(live) or _PENDING) if live.workload is not None else None
@@ -502,6 +499,11 @@ class Control:
         if attempt is None or attempt.id != replica.attempt:
             return _released(1)
         return wanted(live.life, live.spec, (replica.role, replica.index), live.meeting)
+
+
+def _suspended(job: str) -> Reason:
+    message = f"It is suspended until it is resumed: job.resume(), or footplate jobs resume {job}."
+    return Reason(code=ReasonCode.SUSPENDED, message=message)
 
 
 def _refuse_one_run(turn: Turn) -> None:

@@ -27,10 +27,10 @@ _ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 
 def _closeness(reason: Reason) -> tuple[int, ...]:
-    """Larger is closer to starting: less fundamental causes, and fewer of them; or else larger nodes."""
+    """Larger is closer to starting: less fundamental causes, and fewer of them; or else better nodes."""
     codes = dict.fromkeys(cause.code for cause in (reason, *reason.causes))
-    largest = reason.numbers.get("largest", {}).get("gpu", 0)
-    return (*(_ORDER[code] for code in codes), len(_ORDER), largest)
+    nodes = reason.numbers.get("nodes", reason.numbers.get("largest", {}).get("gpu", 0))
+    return (*(_ORDER[code] for code in codes), len(_ORDER), nodes)
 
 
 class Explainer:

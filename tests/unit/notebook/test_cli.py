@@ -131,10 +131,12 @@ def test_why_tells_what_would_help_and_applies_it(run, service):
     service.hold = {"sentence": "It waits.", "fixes": [fix]}
     job = run("train", "-d", "--no-workspace", "true").out.strip()
 
-    assert run("why", job).out == "It waits.\n  - a time limit of 1h: starts now\n"
-    assert "queued" in run("why", "--apply", "1", job).out
+    assert run("why", job).out == (
+        f"It waits.\n  1. a time limit of 1h: starts now\n(footplate why --apply N {job} makes change N)\n"
+    )
+    assert run("why", "--apply", "1", job).out == f"{job}: a time limit of 1h: starts now\n"
     assert service.jobs[job].spec.time_limit == 3600
-    assert "has 1 fixes now" in run("why", "--apply", "2", job).err
+    assert "there is 1 change to make" in run("why", "--apply", "2", job).err
 
 
 def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
