@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from footplate_spec import Group, QueuePolicy, Submitted, explain_validation
+from footplate_spec.cluster import Urgency
 from footplate_spec.names import GroupPath, Name
 from footplate_spec.units import Bytes, Cpu, Seconds
 
@@ -177,7 +178,7 @@ class Settings(BaseSettings):
     database: str | None = None
     default_group: GroupPath = "default"
     groups: list[Group] = Field(default_factory=list)
-    priorities: dict[Name, int] = Field(default_factory=lambda: {"low": -100, "normal": 0, "high": 100})
+    priorities: dict[Name, Urgency] = Field(default_factory=lambda: {"low": -100, "normal": 0, "high": 100})
     clusters: list[ClusterSettings] = Field(default_factory=lambda: [ClusterSettings()])
     volumes: list[VolumeSettings] = Field(default_factory=list)
     storage: str | None = None

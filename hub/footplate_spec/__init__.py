@@ -3,6 +3,7 @@
 from .agent import Desired, ExitReport, Report, Stop
 from .base import Answer, Submitted, explain_validation
 from .budget import Budget, BudgetAmount, BudgetShare, BudgetUse
+from .cluster import Cluster, Priorities
 from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
 from .group import Amounts, Group, PersonLimits, QueuePolicy, Quota, QuotaUse, Usage
@@ -64,6 +65,7 @@ __all__ = [
     "BudgetUse",
     "Cause",
     "CauseCode",
+    "Cluster",
     "Command",
     "Desired",
     "Eta",
@@ -91,6 +93,7 @@ __all__ = [
     "Payload",
     "PersonLimits",
     "Placement",
+    "Priorities",
     "Python",
     "QueuePolicy",
     "Quota",

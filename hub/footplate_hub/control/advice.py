@@ -59,7 +59,7 @@ class Advice:
         workload = Workload(
             "",
             job.group,
-            self._settings.priorities.get(job.spec.priority, 0),
+            self._board.priorities.get(job.spec.priority, 0),
             time.time(),
             shape_of(job.spec),
             job.time_limit,

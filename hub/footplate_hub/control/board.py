@@ -11,7 +11,17 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from footplate_spec import JOB_FINAL, Group, Hold, JobSpec, JobState, Node, Reason, ReasonCode
+from footplate_spec import (
+    JOB_FINAL,
+    Group,
+    Hold,
+    JobSpec,
+    JobState,
+    Node,
+    QueuePolicy,
+    Reason,
+    ReasonCode,
+)
 
 from ..queue.budgets import Budgets
 from ..queue.model import (
@@ -102,6 +112,8 @@ class Board:
             flavor: Price(price.gpu_hour, price.core_hour)
             for flavor, price in settings.prices.flavors.items()
         }
+        self.priorities: Mapping[str, int] = settings.priorities
+        self._policies = {cluster.name: policy_model(cluster.policy) for cluster in settings.clusters}
         self.jobs: dict[str, LiveJob] = {}
         self.attempts: dict[str, LiveJob] = {}
         self.lines: dict[tuple[str, Shape], WaitingLine] = {}
@@ -148,6 +160,16 @@ class Board:
         held = {name: model.held for name, model in self._groups.items() if model.held is not None}
         models = {name: GroupModel(name) for name in held} | {g.name: group_model(g) for g in groups}
         self._groups = {name: replace(model, held=held.get(name)) for name, model in models.items()}
+
+    def set_policies(self, priorities: Mapping[str, int], clusters: Mapping[str, QueuePolicy]) -> None:
+        """Replace what is known of priorities and of clusters' policies, for those who wait and run, too."""
+        self._policies = {name: policy_model(policy) for name, policy in clusters.items()}
+        if priorities == self.priorities:
+            return
+        self.priorities = priorities
+        for live in list(self.jobs.values()):
+            self.sync(live)
+            self.began(live)
 
     def set_holds(self, holds: Iterable[Hold]) -> None:
         """Replace what is known of groups and clusters where nothing starts for now."""
@@ -292,7 +314,7 @@ class Board:
                 self.running[attempt.id],
                 ends=_ends(attempt.started, job.time_limit),
                 time_limit=job.time_limit,
-                priority=self._settings.priorities.get(job.priority, 0),
+                priority=self.priorities.get(job.priority, 0),
             )
 
     def saved(self, attempt: str, when: float) -> None:
@@ -318,12 +340,8 @@ class Board:
             groups=self._groups_with_budgets(time.time()),
             prices=self.prices,
             clusters={
-                cluster.name: ClusterModel(
-                    cluster.name,
-                    policy=policy_model(cluster.policy),
-                    held=self._held_clusters.get(cluster.name) or held,
-                )
-                for cluster in self._settings.clusters
+                name: ClusterModel(name, policy=policy, held=self._held_clusters.get(name) or held)
+                for name, policy in self._policies.items()
             },
         )
 
@@ -341,7 +359,7 @@ class Board:
     def _groups_with_use(self) -> Mapping[str, GroupModel]:
         """Groups with what they used lately, where anybody is ordered by that."""
         policies = [group.policy for group in self._groups.values()]
-        policies += [policy_model(cluster.policy) for cluster in self._settings.clusters]
+        policies += self._policies.values()
         if not any(policy is not None and policy.order != "fifo" for policy in policies):
             return self._groups
         running = [(attempt.group, attempt.gpus, attempt.started) for attempt in self.running.values()]
@@ -389,7 +407,7 @@ class Board:
 
     def _workload(self, live: LiveJob, shape: Shape) -> Workload:
         job = live.life.job
-        priority = self._settings.priorities.get(job.priority, 0)
+        priority = self.priorities.get(job.priority, 0)
         return Workload(
             job.id,
             job.group,
@@ -413,7 +431,7 @@ class Board:
                 Placement(row.role, row.index, attempt.cluster, row.node, row.flavor, needs[row.role])
                 for row in live.life.replicas.values()
             ),
-            priority=self._settings.priorities.get(job.priority, 0),
+            priority=self.priorities.get(job.priority, 0),
             ends=_ends(attempt.started, job.time_limit),
             time_limit=job.time_limit,
             started=attempt.created,

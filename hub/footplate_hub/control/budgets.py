@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 
 from footplate_spec import BudgetAmount, BudgetShare, BudgetUse, budget
 
+from ..queue.budget_reasons import budget_reason
 from ..queue.budgets import HOUR, Budgets
-from ..queue.model import Budget, GroupModel
+from ..queue.model import Amount, Budget, GroupModel, Place, Running
 from ..queue.quota import lineage
 from .spending import Spending, period_at
 
-__all__ = ["budget_shares", "budget_use", "with_budgets"]
+__all__ = ["budget_shares", "budget_use", "overspent", "with_budgets"]
 
 
 def with_budgets(
@@ -89,3 +90,13 @@ def _shares(use: BudgetUse, gpu_hours: float, cost: float | None) -> Iterator[Bu
                     "renews": use.renews,
                 }
             )
+
+
+def overspent(budgets: Budgets, running: Running, seconds: int) -> str | None:
+    """Why an attempt may not run longer by so many seconds, if a budget is short of that."""
+    asked: dict[Place, Amount] = {}
+    for placement in running.placements:
+        place = (placement.cluster, placement.flavor)
+        asked[place] = asked.get(place, Amount()) + placement.need
+    short = budgets.shortages(running.group, asked, seconds) if seconds > 0 else []
+    return budget_reason(short[0]).message if short else None

@@ -31,8 +31,6 @@ from footplate_spec import (
 
 from ..engines import Engine
 from ..engines.local import LocalEngine
-from ..queue.budget_reasons import budget_reason
-from ..queue.model import Amount, Place
 from ..queue.verdicts import CODES
 from ..settings import Settings
 from ..store import Database, attempts, spending
@@ -40,7 +38,7 @@ from ..store.leader import LeaderLock, LeadersDatabase
 from ..tokens import ReplicaId, ReplicaTokens
 from .accounts import HALF_LIFE
 from .board import Board, LiveJob
-from .budgets import budget_shares, budget_use
+from .budgets import budget_shares, budget_use, overspent
 from .context import Refused, ReplicaContext
 from .course import hear
 from .dependencies import waiting_for_jobs
@@ -48,6 +46,7 @@ from .dispatcher import Dispatcher
 from .foresight import Foresight
 from .life import Life, Turn
 from .live_groups import LiveGroups
+from .live_policies import LivePolicies
 from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
@@ -100,6 +99,7 @@ class Control:
             cluster.name: LocalEngine(settings, cluster, tokens) for cluster in settings.clusters
         }
         self.groups = LiveGroups(settings, database)
+        self.policies = LivePolicies(settings, database, self._regroup)
         self._board = Board(settings)
         self._recorder = Recorder(database)
         self._turns = Turns(self._board, self._recorder, self._follow)
@@ -125,7 +125,7 @@ class Control:
 
     async def start(self) -> None:
         """Begin, if no other service leads; else stand by until none does."""
-        await self.groups.read()
+        await self._read()
         if await self._lock.take():
             await self._begin()
         if not self._lead.sqlite:
@@ -134,7 +134,7 @@ class Control:
     async def _keep_the_lead(self) -> None:
         while not self.lost:
             if not self.leading:
-                await self.groups.read()
+                await self._read()
                 if await self._lock.take():
                     log.warning("the service that led is gone: this one leads")
                     await self._begin()
@@ -145,6 +145,10 @@ class Control:
             await asyncio.sleep(_LEAD_EVERY)
         await asyncio.Event().wait()
 
+    async def _read(self) -> None:
+        await self.groups.read()
+        await self.policies.read()
+
     async def _begin(self) -> None:
         """Find again what runs, and begin."""
         await self._lead.begin()
@@ -152,6 +156,7 @@ class Control:
             await engine.start()
         self._recorder.start()
         self._board.set_groups(self.groups.all.values())
+        self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
         await self.maintenance.read()
         await self._find_again()
         await self.maintenance.evict()
@@ -263,6 +268,7 @@ class Control:
 
     def _regroup(self) -> None:
         self._board.set_groups(self.groups.all.values())
+        self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
         self._dispatcher.wake()
 
     def wake(self) -> None:
@@ -388,14 +394,9 @@ class Control:
 
     def _refuse_to_overspend(self, turn: Turn, seconds: int) -> None:
         running = self._board.running.get(turn.attempt.id) if turn.attempt is not None else None
-        if running is None or seconds <= 0:
-            return
-        asked: dict[Place, Amount] = {}
-        for placement in running.placements:
-            place = (placement.cluster, placement.flavor)
-            asked[place] = asked.get(place, Amount()) + placement.need
-        for shortage in self._board.budgets().shortages(running.group, asked, seconds):
-            raise Refused(f"{turn.job.id} cannot run so long. {budget_reason(shortage).message}")
+        short = overspent(self._board.budgets(), running, seconds) if running is not None else None
+        if short is not None:
+            raise Refused(f"{turn.job.id} cannot run so long. {short}")
 
     async def reprioritise(self, job: str, priority: str, actor: str) -> None:
         """Change the priority of a job that runs.

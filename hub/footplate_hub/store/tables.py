@@ -36,6 +36,7 @@ __all__ = [
     "leader",
     "metadata",
     "node_blocks",
+    "queue_settings",
     "replicas",
     "secrets",
     "spending",
@@ -230,6 +231,16 @@ group_settings = Table(
     "group_settings",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+)
+
+# The same of priorities, and of clusters' policies.
+queue_settings = Table(
+    "queue_settings",
+    metadata,
+    Column("name", Text, primary_key=True),  # "priorities", or "cluster/local"
     Column("document", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("time", Double, nullable=False),

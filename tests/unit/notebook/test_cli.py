@@ -198,6 +198,22 @@ def test_a_quota_is_set_and_reset(run, service):
     assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
 
 
+def test_priorities_and_a_clusters_policy_are_changed_and_reset(run, service):
+    assert run("quota", "priorities").out == "high  100\nnormal  0\nlow  -100\n"
+    changed = run("quota", "priorities", "urgent=200", "low=none", "--json")
+    assert json.loads(changed.out) == {"priorities": {"normal": 0, "high": 100, "urgent": 200}}
+    assert "as in urgent=200" in run("quota", "priorities", "urgent").err
+    assert "whole number" in run("quota", "priorities", "urgent=very").err
+    assert "must contain 'normal'" in run("quota", "priorities", "normal=none").err
+    assert run("quota", "priorities", "a=1", "--reset").code == 2
+    assert run("quota", "priorities", "--reset").out == "normal  0\n"
+    assert run("quota", "policy", "local", "--order", "fair_share").out == "changed local\n"
+    assert service.queue["local"] == {"order": "fair_share", "backfill": True}
+    assert run("quota", "reset", "local").code == 0
+    assert service.queue["local"] == {}
+    assert run("quota", "policy", "--cluster", "moon", "--no-backfill").code == 4
+
+
 def test_an_address_is_blocked_and_unblocked(run, service):
     assert run("nodes", "block", "10.0.0.7", "--why", "moving").out == "blocked 10.0.0.7: moving\n"
     assert service.held == {("addresses", "10.0.0.7"): "moving"}
