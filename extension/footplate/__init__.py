@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .handle import Job
     from .inside import checkpoint, output, report, resume, stopping
     from .launch import check, submit, train
-    from .session import attach, jobs, me, nodes, quota, secrets
+    from .session import attach, budgets, jobs, me, nodes, quota, secrets
     from .sweep import sweep as map  # noqa: A004 - what executors call it
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "WrongCallError",
     "__version__",
     "attach",
+    "budgets",
     "check",
     "checkpoint",
     "jobs",
@@ -68,7 +69,7 @@ _HOME = {
     **dict.fromkeys(("checkpoint", "output", "report", "resume", "stopping"), ".inside"),
     **dict.fromkeys(("check", "submit", "train"), ".launch"),
     "map": ".sweep",
-    **dict.fromkeys(("attach", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
+    **dict.fromkeys(("attach", "budgets", "jobs", "me", "nodes", "quota", "secrets"), ".session"),
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], ".errors"),
 }
 

@@ -7,7 +7,7 @@ from html import escape
 
 from footplate_spec import JOB_FINAL, JobState, JobSummary
 
-from .wording import duration, state_word
+from .wording import duration, state_word, waits_for
 
 __all__ = ["card"]
 
@@ -15,8 +15,8 @@ __all__ = ["card"]
 def card(job: JobSummary, notes: Sequence[str] = ()) -> str:
     """State, reason or cause, and how to go on. Colours are left to the page, so both themes read well."""
     parts = [f"<strong>{escape(job.id)}</strong> {escape(state_word(job))}, {escape(duration(job))}"]
-    if job.state == JobState.QUEUED and job.reason is not None:
-        parts.append(escape(job.reason.message))
+    if job.state == JobState.QUEUED and (waits := waits_for(job)):
+        parts.append(escape(waits))
     if job.cause is not None:
         parts.append(f"{escape(job.cause.code)}: {escape(job.cause.message)}")
     parts += [escape(note) for note in notes]

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from footplate_spec import (
+    BudgetUse,
+    Cluster,
     EtaAccuracy,
     Event,
     FollowItem,
@@ -24,6 +26,8 @@ from footplate_spec import (
     Me,
     MetricPoint,
     Node,
+    Priorities,
+    QueuePolicy,
     QuotaUse,
     Verdict,
     Why,
@@ -208,6 +212,13 @@ class Client:
         """What one's groups may use, use and wait for."""
         return TypeAdapter(list[QuotaUse]).validate_json(self.transport.call("GET", "quota").content)
 
+    def budgets(self) -> list[BudgetUse]:
+        """What one's groups may use over time, and used of it; a service of before has none."""
+        answer = self.transport.call("GET", "budgets", accept=frozenset({404}))
+        if answer.status_code == 404:
+            return []
+        return TypeAdapter(list[BudgetUse]).validate_json(answer.content)
+
     def etas(self) -> EtaAccuracy:
         """What came true of the start times that were foretold."""
         return _read(EtaAccuracy, self.transport.call("GET", "etas").content)
@@ -253,6 +264,39 @@ class Client:
             headers={"If-Match": seen} if seen else {},
         )
         return _read(Group, answer.content)
+
+    def priorities(self) -> tuple[Priorities, str | None]:
+        """The platform's priorities, and the mark of what they are now."""
+        answer = self.transport.call("GET", "priorities")
+        return _read(Priorities, answer.content), answer.headers.get("ETag")
+
+    def put_priorities(self, changed: Priorities, seen: str | None) -> Priorities:
+        """Change them for good; refused if they are not what ``seen`` marks any more."""
+        body, headers = changed.model_dump(mode="json"), {"If-Match": seen or ""}
+        return _read(Priorities, self.transport.call("PUT", "priorities", json=body, headers=headers).content)
+
+    def reset_priorities(self) -> None:
+        """Go back to those of footplate.yaml."""
+        self.transport.call("DELETE", "priorities", repeat=False)
+
+    def clusters(self) -> list[Cluster]:
+        """All clusters."""
+        return TypeAdapter(list[Cluster]).validate_json(self.transport.call("GET", "clusters").content)
+
+    def cluster_policy(self, name: str) -> tuple[QueuePolicy, str | None]:
+        """How those who wait for a cluster are ordered, and the mark of what that is now."""
+        answer = self.transport.call("GET", f"clusters/{_segment(name)}/policy")
+        return _read(QueuePolicy, answer.content), answer.headers.get("ETag")
+
+    def put_cluster_policy(self, name: str, changed: QueuePolicy, seen: str | None) -> QueuePolicy:
+        """Change it for good; refused if it is not what ``seen`` marks any more."""
+        body, headers = changed.model_dump(mode="json"), {"If-Match": seen or ""}
+        path = f"clusters/{_segment(name)}/policy"
+        return _read(QueuePolicy, self.transport.call("PUT", path, json=body, headers=headers).content)
+
+    def reset_cluster_policy(self, name: str) -> None:
+        """Go back to what footplate.yaml says of it."""
+        self.transport.call("DELETE", f"clusters/{_segment(name)}/policy", repeat=False)
 
     def delete_group(self, name: str) -> None:
         """Delete a group, or go back to what footplate.yaml says of it."""

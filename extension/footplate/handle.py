@@ -20,11 +20,10 @@ from footplate_spec import (
     JobState,
     JobSummary,
     JobView,
-    Why,
 )
 from footplate_spec.units import parse_seconds
 
-from .answers import Metrics, Sentence
+from .answers import Metrics, Sentence, nth
 from .card import card
 from .client import Client
 from .downloads import download_tree
@@ -40,7 +39,7 @@ from .errors import (
 from .interpreter import check_pickles_open_here
 from .values import check_trust, decode
 from .watching import Screen, TextScreen, watch
-from .wording import duration, state_word
+from .wording import duration, state_word, waits_for
 
 __all__ = ["Job"]
 
@@ -62,6 +61,7 @@ class Job:
         self._client = client
         self._seen = seen
         self._view: Any = None
+        self._told: Sentence | None = None
         self.notes = list(notes)
 
     @property
@@ -260,12 +260,13 @@ class Job:
         """Who asks."""
         return self._client
 
-    def why(self) -> Why:
+    def why(self) -> Sentence:
         """Why it waits, runs as it does, or ended as it did; while it waits, what would start it now."""
-        return Sentence.model_validate(self._client.why(self.id).model_dump())
+        self._told = Sentence.model_validate(self._client.why(self.id).model_dump())
+        return self._told
 
     def apply(self, fix: Fix | int = 1) -> Job:
-        """Make a change that `why` offers, while it waits: a fix, or its number from 1.
+        """Make a change that `why` offers, while it waits: a fix, or its number from 1, as it was last told.
 
         Raises
         ------
@@ -273,14 +274,23 @@ class Job:
             If there is no such fix, or it is to wait.
         """
         if isinstance(fix, int):
-            fixes = self.why().fixes
-            if not 1 <= fix <= len(fixes):
-                raise WrongCallError(f"{self.id} has {len(fixes)} fixes now; why() lists them")
-            fix = fixes[fix - 1]
+            fix = self.fix(fix)
         if not fix.change:
             raise WrongCallError(f"there is nothing to change: {fix.sentence}")
         self._seen = self._client.edit(self.id, fix.change)
+        self._told = None
         return self
+
+    def fix(self, number: int) -> Fix:
+        """The change with this number, from 1, of those that `why` told last: others may be offered by now.
+
+        Raises
+        ------
+        WrongCallError
+            If there is none.
+        """
+        told = self._told or self.why()
+        return nth(self.id, told.fixes, number)
 
     def metrics(self) -> Metrics:
         """The points that it reported, in order."""
@@ -355,8 +365,8 @@ class Job:
     def __repr__(self) -> str:
         seen = self._seen
         text = f"<job {self.id}: {state_word(seen)}, {duration(seen)}"
-        if seen.state == JobState.QUEUED and seen.reason:
-            text += f"; {seen.reason.message}"
+        if seen.state == JobState.QUEUED and (waits := waits_for(seen)):
+            text += f"; {waits}"
         if seen.cause:
             text += f"; {seen.cause.code}: {seen.cause.message}"
         return text + ">"

@@ -52,6 +52,10 @@ def _one_line_for_a_wrong_call(magic: _F) -> _F:
 class FootplateMagics(Magics):
     """The magics of one shell."""
 
+    def __init__(self, shell: Any = None, **more: Any) -> None:
+        super().__init__(shell, **more)
+        self._explained: dict[str, Job] = {}
+
     @property
     def _names(self) -> dict[str, Any]:
         assert self.shell is not None
@@ -157,11 +161,18 @@ class FootplateMagics(Magics):
     def why(self, line: str) -> Any:
         """Say why a job waits, runs as it does, or failed, and what would start it: ``%why [JOB]``.
 
-        ``%why --apply N [JOB]`` makes the Nth change that it offers.
+        ``%why --apply N [JOB]`` makes the change with number N of those that were shown last.
         """
         given = _read(_WHY, line, "%why")
         job = self._job(given["job"])
-        return job.why() if given["number"] is None else job.apply(given["number"])
+        # Of a job that is named by its id, too, the changes are those that were shown.
+        job = self._explained.setdefault(job.id, job)
+        if given["number"] is None:
+            return job.why()
+        fix = job.fix(given["number"])
+        job.apply(fix)
+        sys.stdout.write(f"{job.id}: {fix.sentence}\n")
+        return job
 
     @line_magic
     @_one_line_for_a_wrong_call

@@ -1,4 +1,4 @@
-"""Changes to a group's quotas and policy, from words to the contract. Pure."""
+"""Changes to a group's quotas, budget and policy, from words to the contract. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from footplate_spec import Group, QueuePolicy, explain_validation
+from footplate_spec import Budget, Group, Priorities, QueuePolicy, explain_validation
 
 from .errors import WrongCallError
 
-__all__ = ["with_policy", "with_quota"]
+__all__ = ["with_budget", "with_policy", "with_priorities", "with_quota"]
 
 _RESOURCES = ("gpu", "cpu", "memory")
 
@@ -61,8 +61,60 @@ def with_quota(
         raise WrongCallError(explain_validation(error)) from None
 
 
-def with_policy(group: Group, order: str | None, backfill: bool | None) -> Group:
-    """The group with another policy; what is not named stays.
+def with_budget(group: Group, **given: str | None) -> Group:
+    """The group with another budget; what is not named stays.
+
+    Parameters
+    ----------
+    given
+        ``gpu_hours`` and ``cost``, a number or ``none``; ``period``. With neither limit left it has none.
+
+    Raises
+    ------
+    WrongCallError
+        With one sentence for the first thing that is wrong.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    if not named:
+        raise WrongCallError("there is nothing to change; name --gpu-hours, --cost or --period")
+    before = group.budget.model_dump(exclude_none=True) if group.budget is not None else {}
+    values = {name: None if value == "none" else value for name, value in {**before, **named}.items()}
+    try:
+        if values.get("gpu_hours") is None and values.get("cost") is None and "none" in named.values():
+            return group.model_copy(update={"budget": None})
+        return group.model_copy(update={"budget": Budget.model_validate(values)})
+    except ValidationError as error:
+        raise WrongCallError(explain_validation(error)) from None
+
+
+def with_priorities(before: Priorities, words: Iterable[str]) -> Priorities:
+    """The priorities with others: ``urgent=200``, ``low=none``; what is not named stays.
+
+    Raises
+    ------
+    WrongCallError
+        With one sentence for the first thing that is wrong.
+    """
+    found: dict[str, Any] = dict(before.priorities)
+    for word in words:
+        name, given, value = word.partition("=")
+        if not given or not name:
+            raise WrongCallError(f"{word!r}: write a name and a number, as in urgent=200, or none")
+        if value == "none":
+            found.pop(name, None)
+            continue
+        try:
+            found[name] = int(value)
+        except ValueError:
+            raise WrongCallError(f"{name} must be a whole number or none, not {value!r}") from None
+    try:
+        return Priorities(priorities=found)
+    except ValidationError as error:
+        raise WrongCallError(explain_validation(error)) from None
+
+
+def with_policy(before: QueuePolicy | None, order: str | None, backfill: bool | None) -> QueuePolicy:
+    """A group's or a cluster's policy with changes; what is not named stays.
 
     Raises
     ------
@@ -73,8 +125,7 @@ def with_policy(group: Group, order: str | None, backfill: bool | None) -> Group
     changes = {name: value for name, value in named.items() if value is not None}
     if not changes:
         raise WrongCallError("there is nothing to change; name --order or --backfill")
-    policy = (group.policy or QueuePolicy()).model_copy(update=changes)
-    return group.model_copy(update={"policy": policy})
+    return (before or QueuePolicy()).model_copy(update=changes)
 
 
 def _is(quota: dict[str, Any], place: dict[str, str]) -> bool:

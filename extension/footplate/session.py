@@ -15,11 +15,11 @@ from .client import Client
 from .profile import Profile, find_profile
 
 if TYPE_CHECKING:
-    from footplate_spec import Me, Node, QuotaUse
+    from footplate_spec import BudgetUse, Me, Node, QuotaUse
 
     from .handle import Job
 
-__all__ = ["Secrets", "Table", "attach", "client", "jobs", "me", "nodes", "quota", "secrets"]
+__all__ = ["Secrets", "Table", "attach", "budgets", "client", "jobs", "me", "nodes", "quota", "secrets"]
 
 _lock = threading.Lock()
 _current: tuple[int, Profile, Client] | None = None
@@ -82,11 +82,20 @@ def jobs(
 
 
 def quota() -> Table:
-    """What one's groups may use, use and wait for."""
+    """What one's groups may use, use and wait for; with their budgets, which `budgets` gives as models."""
     from .wording import quota_rows
 
-    found: list[QuotaUse] = client().quota()
-    return Table(found, *quota_rows(found), models=found)
+    here = client()
+    found: list[QuotaUse] = here.quota()
+    return Table(found, *quota_rows(found, here.budgets()), models=found)
+
+
+def budgets() -> Table:
+    """What one's groups may use over time, and used of it."""
+    from .wording import quota_rows
+
+    found: list[BudgetUse] = client().budgets()
+    return Table(found, *quota_rows([], found), models=found)
 
 
 def nodes() -> Table:

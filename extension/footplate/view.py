@@ -15,7 +15,7 @@ import traitlets
 from footplate_spec import FollowItem, JobState, JobSummary
 
 from .errors import FootplateError
-from .wording import waiting_sentence
+from .wording import waiting_sentence, waits_for
 
 if TYPE_CHECKING:
     from .handle import Job
@@ -82,11 +82,9 @@ class JobView(anywidget.AnyWidget):
 
 def _traits(job: JobSummary) -> dict[str, Any]:
     """A job's state as traits."""
-    sentence = ""
+    sentence = waits_for(job)
     if job.cause is not None:
         sentence = f"{job.cause.code}: {job.cause.message}"
-    elif job.reason is not None and job.state in {JobState.QUEUED, JobState.SUSPENDED}:
-        sentence = job.reason.message
     return {
         "state": str(job.state),
         "stopping": job.stopping,

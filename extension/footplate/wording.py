@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from footplate_spec import JOB_FINAL, ArrayCounts, EtaAccuracy, JobState, JobSummary, Node, QuotaUse, Why
+from footplate_spec import (
+    JOB_FINAL,
+    ArrayCounts,
+    BudgetUse,
+    EtaAccuracy,
+    JobSummary,
+    Node,
+    QuotaUse,
+    ReasonCode,
+    Why,
+)
 from footplate_spec.units import format_bytes, format_cpu, format_seconds
 
 __all__ = [
@@ -19,6 +29,7 @@ __all__ = [
     "size",
     "state_word",
     "waiting_sentence",
+    "waits_for",
 ]
 
 Rows = tuple[Sequence[str], list[list[str]]]
@@ -54,6 +65,13 @@ def duration(job: JobSummary, now: datetime | None = None) -> str:
     return format_seconds((end - begin).total_seconds())
 
 
+def waits_for(job: JobSummary) -> str:
+    """Why it waits; nothing where the queue has yet to look at it, which takes no time worth a word."""
+    if job.reason is None or job.reason.code == ReasonCode.PENDING_EVALUATION:
+        return ""
+    return job.reason.message
+
+
 def waiting_sentence(why: Why) -> str:
     """Position and reason of a job that waits, and the cheapest change that would start it now."""
     place = f"position {why.position}" if why.position else "waiting"
@@ -83,10 +101,8 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
     """Columns and rows of a list of jobs."""
     rows = []
     for job in jobs:
-        note = ""
-        if job.reason and job.state in {JobState.QUEUED, JobState.SUSPENDED}:
-            note = job.reason.message
-        elif job.cause:
+        note = waits_for(job)
+        if job.cause and not note:
             note = f"{job.cause.code}: {job.cause.message}"
         gpus = f"{job.gpu} (declared)" if job.declared and job.gpu else str(job.gpu)
         if job.array is not None:
@@ -95,8 +111,8 @@ def job_rows(jobs: Sequence[JobSummary]) -> Rows:
     return ("job", "state", "owner", "group", "GPUs", "for", "why"), rows
 
 
-def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
-    """Columns and rows of quotas: one row for each resource that is limited or in use."""
+def quota_rows(uses: Sequence[QuotaUse], budgets: Sequence[BudgetUse] = ()) -> Rows:
+    """Columns and rows of quotas, one for each resource that is limited or in use; then of budgets."""
     rows: list[list[str]] = []
     for use in uses:
         place, held = f"{use.cluster}/{use.flavor}", use.held or ""
@@ -118,7 +134,17 @@ def quota_rows(uses: Sequence[QuotaUse]) -> Rows:
                 )
         if held and len(rows) == shown:
             rows.append([use.group, place, "", "", "", "", held])
-    return ("group", "flavor", "of", "used", "limit", "queued", "held"), rows
+    rows += [row for budget in budgets for row in _budget_rows(budget)]
+    return ("group", "flavor", "of", "used", "limit", "queued", "note"), rows
+
+
+def _budget_rows(budget: BudgetUse) -> Iterator[list[str]]:
+    renews = f"renews {budget.renews.day} {budget.renews:%B %Y}"
+    for unit, amount in (("GPU-hours", budget.gpu_hours), (budget.currency or "", budget.cost)):
+        if amount is not None:
+            reserved = f" ({amount.reserved:.1f} reserved)" if amount.reserved else ""
+            used = f"{amount.used:.1f}{reserved}"
+            yield [budget.group, "", f"{unit} a {budget.period}", used, f"{amount.limit:g}", "", renews]
 
 
 def _used(use: QuotaUse, resource: str) -> str:

@@ -74,12 +74,14 @@ class Control:
         with self._changed:
             report = {**self._report, "state": "running", "message": "", "started": started}
         self._change(report, _SHORT_JOB)
+        self._tell_beside()
 
     def ready(self, address: str, port: int) -> None:
         """The program could start; it waits for its gang. Told at once."""
         with self._changed:
             report = {**self._report, "state": "ready", "message": "", "address": address, "port": port}
         self._change(report, 0.0)
+        self._tell_beside()
 
     def exited(self, report: Dict[str, Any], metrics: List[Dict[str, Any]]) -> None:
         """Everything was uploaded, and this is how it ended; returns when the service has heard it."""
@@ -117,9 +119,26 @@ class Control:
             self._due = time.monotonic() + delay
             self._changed.notify_all()
 
+    def _tell_beside(self) -> None:
+        """Have another thread tell it while this one holds a request open, which may last ten seconds."""
+        if self._asking:
+            threading.Thread(target=self._tell, name="report", daemon=True).start()
+
+    def _tell(self) -> None:
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        try:
+            with self._reporting:
+                if not self._told and not self._closed:
+                    self._post([])
+        except DeadToken:
+            self._died()
+        except (Interrupted, Refused):
+            return  # the replica ends, or it is told with the next heartbeat
+
     def _post(self, metrics: List[Dict[str, Any]]) -> None:
         with self._changed:
-            report, state = dict(self._report), self._report["state"]
+            now = self._report
+            report, state = dict(now), now["state"]
             self._due = time.monotonic() + _HEARTBEAT
         if state == "running":
             report["usage"] = self._usage()
@@ -127,7 +146,7 @@ class Control:
             report["metrics"] = metrics
         wanted = self._api.report(report)
         with self._changed:
-            self._told = True
+            self._told = self._report is now  # else there is more to tell already
             # While a request is held open, what is wanted stays what it was asked with: it answers at once
             # if the service wants anything else, and an older answer must not hide that.
             news = "tag" in wanted and not self._asking
@@ -139,6 +158,8 @@ class Control:
 
     def _ask(self, wait: float) -> None:
         with self._changed:
+            if not self._told:
+                return  # there is something to tell first
             tag = str(self.wanted.get("tag", ""))
             self._asking = True
         wanted: Dict[str, Any] = {}

@@ -13,6 +13,7 @@ from .api import (
     agents,
     blobs,
     checking,
+    clusters,
     errors,
     etas,
     events,
@@ -76,7 +77,8 @@ def described(settings: Settings) -> FastAPI:
     )
     prefix = settings.prefix.rstrip("/")
     resources = (
-        login, jobs, checking, following, logs, events, blobs, groups, holds, nodes, etas, secrets, agents,
+        login, jobs, checking, following, logs, events, blobs, groups, clusters, holds, nodes, etas, secrets,
+        agents,
     )  # fmt: skip
     for room in resources:
         app.include_router(room.router, prefix=prefix)

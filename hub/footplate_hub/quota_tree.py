@@ -31,13 +31,17 @@ class WrongPlaceError(ValueError):
         self.place = place
 
 
-def check_groups(groups: Sequence[Group], flavors: Mapping[str, Collection[str] | None]) -> None:
+def check_groups(
+    groups: Sequence[Group], flavors: Mapping[str, Collection[str] | None], *, priced: bool
+) -> None:
     """Refuse quotas that cannot be kept.
 
     Parameters
     ----------
     flavors
         The flavors of each cluster; None where they are known only once its machines are found.
+    priced
+        Whether anything has a price.
 
     Raises
     ------
@@ -54,6 +58,12 @@ def check_groups(groups: Sequence[Group], flavors: Mapping[str, Collection[str] 
             check_policy(group.policy, f"group {group.name!r}")
         except ValueError as error:
             raise WrongPlaceError(str(error), (number, "policy", "order")) from None
+        if group.budget is not None and group.budget.cost is not None and not priced:
+            raise WrongPlaceError(
+                f"group {group.name!r} has a budget of money, but nothing has a price; set prices, or write "
+                "gpu_hours",
+                (number, "budget", "cost"),
+            )
         _check_quotas(group, number, flavors)
         for quota in group.quotas:
             for resource in ("cpu", "memory", "gpu"):

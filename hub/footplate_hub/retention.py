@@ -13,13 +13,14 @@ import time
 
 from .api.jobs import deleted
 from .rooms import Rooms
-from .store import StoreError, blobs, events, jobs, views
+from .store import StoreError, blobs, events, jobs, spending, views
 
 __all__ = ["Retention"]
 
 _log = logging.getLogger("footplate.retention")
 _EVERY = 600.0  # seconds between rounds
 _AT_ONCE = 500
+_LONGEST_PERIOD = 400 * 86400.0  # of a budget, and a month
 
 
 class Retention:
@@ -54,6 +55,7 @@ class Retention:
         now = time.time() if now is None else now
         await self._old_jobs(now)
         await self._old_events(now)
+        await self._rooms.database.write(lambda t: spending.forget_before(t, now - _LONGEST_PERIOD))
         await self._files_of_nobody(now)
         await self._unused_blobs()
         await asyncio.to_thread(self._rooms.blobs.remove_stale_uploads, self._keep.blobs)

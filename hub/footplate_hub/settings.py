@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from footplate_spec import Group, QueuePolicy, Submitted, explain_validation
+from footplate_spec.cluster import Urgency
 from footplate_spec.names import GroupPath, Name
 from footplate_spec.units import Bytes, Cpu, Seconds
 
@@ -232,7 +233,7 @@ class Settings(BaseSettings):
     database: str | None = None
     default_group: GroupPath = "default"
     groups: list[Group] = Field(default_factory=list)
-    priorities: dict[Name, int] = Field(default_factory=lambda: {"low": -100, "normal": 0, "high": 100})
+    priorities: dict[Name, Urgency] = Field(default_factory=lambda: {"low": -100, "normal": 0, "high": 100})
     clusters: list[ClusterSettings] = Field(default_factory=lambda: [ClusterSettings()])
     volumes: list[VolumeSettings] = Field(default_factory=list)
     storage: str | None = None
@@ -290,7 +291,7 @@ class Settings(BaseSettings):
         for cluster in self.clusters:
             check_policy(cluster.policy, f"cluster {cluster.name!r}")
         try:
-            check_groups(self.groups, self.flavors)
+            check_groups(self.groups, self.flavors, priced=bool(self.prices.flavors))
         except WrongPlaceError as error:
             raise WrongPlaceError(str(error), ("groups", *error.place)) from None
         return self

@@ -2,6 +2,8 @@
 
 from .agent import Claim, Desired, ExitReport, Granted, Report, Stop
 from .base import Answer, Submitted, explain_validation
+from .budget import Budget, BudgetAmount, BudgetShare, BudgetUse
+from .cluster import Cluster, Priorities
 from .eta import Eta, EtaAccuracy
 from .events import Event, EventKind
 from .group import Amounts, Group, PersonLimits, QueuePolicy, Quota, QuotaUse, Usage
@@ -57,9 +59,14 @@ __all__ = [
     "Array",
     "ArrayCounts",
     "AttemptView",
+    "Budget",
+    "BudgetAmount",
+    "BudgetShare",
+    "BudgetUse",
     "Cause",
     "CauseCode",
     "Claim",
+    "Cluster",
     "Command",
     "Desired",
     "Eta",
@@ -88,6 +95,7 @@ __all__ = [
     "Payload",
     "PersonLimits",
     "Placement",
+    "Priorities",
     "Python",
     "QueuePolicy",
     "Quota",

@@ -45,6 +45,8 @@ class EventKind(StrEnum):
     GROUP_DELETED = "group.deleted"
     GROUP_HELD = "group.held"
     GROUP_RELEASED = "group.released"
+    PRIORITIES_CHANGED = "priorities.changed"
+    CLUSTER_CHANGED = "cluster.changed"
     CLUSTER_HELD = "cluster.held"
     CLUSTER_RELEASED = "cluster.released"
     SECRET_STORED = "secret.stored"

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .base import Answer, Submitted
+from .budget import Budget
 from .names import GroupPath, Name
 from .units import Bytes, Cpu, Seconds, quantity
 
@@ -106,6 +107,8 @@ class Group(Submitted):
         One for each cluster and flavor that is limited; a flavor that no quota names is open to all.
     policy
         How its jobs and those of groups below it are ordered; unset: as the group above it, or the cluster.
+    budget
+        What it may use over time, with all groups below it; unset: what quotas allow.
     time_limit, max_time_limit
         What a job without a limit gets, and the most that one may ask for.
     """
@@ -115,6 +118,7 @@ class Group(Submitted):
     quotas: list[Quota] = Field(default_factory=list)
     per_person: PersonLimits = Field(default_factory=PersonLimits)
     policy: QueuePolicy | None = None
+    budget: Budget | None = None
     time_limit: Seconds = 24 * 3600
     max_time_limit: Seconds = 7 * 24 * 3600
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .base import Answer
+from .budget import BudgetShare
 from .eta import Eta
 from .job import JobSpec, Payload
 from .reasons import Cause, Reason, ReasonCode
@@ -164,6 +165,8 @@ class Verdict(Answer):
         The most that it uses: until its time limit.
     cost, currency
         The most that it costs, where prices are set.
+    budgets
+        What it would take of each budget of its group and of those above it.
     """
 
     starts: Literal["now", "at", "never"]
@@ -174,6 +177,7 @@ class Verdict(Answer):
     gpu_hours: float = 0.0
     cost: float | None = None
     currency: str | None = None
+    budgets: list[BudgetShare] = Field(default_factory=list)
     reason: Reason | None = None
     fixes: list[Fix] = Field(default_factory=list)
 

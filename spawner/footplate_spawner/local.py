@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,15 @@ class DevMachine(LocalProcessSpawner):  # type: ignore[misc]
         """End it with everything that it started: terminals, kernels, editors."""
         await super().stop(now=now)
         await asyncio.to_thread(end_all, self.mark)
+
+    async def wait_for_death(self, timeout: float = 10) -> bool:  # noqa: ASYNC109 - the hub names it so
+        """Whether it ended in time; told within a twentieth of a second, for people wait for it."""
+        deadline = time.monotonic() + timeout
+        while await self.poll() is None:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
     def _open_log(self) -> Any:
         name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in self._log_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import stat
@@ -100,12 +101,15 @@ def test_another_local_user_gets_nothing_at_any_port_without_a_token(running: Ho
     ports = _listening(running)
     assert len(ports) > 5  # proxy, its API, hub, service, JupyterLab, the kernel's
 
-    for port in sorted(ports):
-        for path in (
-            "/api/http/routers", "/hub/api/users", "/services/footplate/jobs", "/services/footplate/me",
-            f"/user/{_person(running)}/api/kernels", f"/user/{_person(running)}/api/contents",
-        ):  # fmt: skip
-            assert _says_to_a_stranger(port, path) in {None, 302, 401, 403, 404, 405}, (port, path)
+    paths = [
+        "/api/http/routers", "/hub/api/users", "/services/footplate/jobs", "/services/footplate/me",
+        f"/user/{_person(running)}/api/kernels", f"/user/{_person(running)}/api/contents",
+    ]  # fmt: skip
+    asked = list(itertools.product(sorted(ports), paths))
+    with ThreadPoolExecutor(8) as strangers:  # what is no HTTP keeps each of them waiting
+        answers = dict(zip(asked, strangers.map(_says_to_a_stranger, *zip(*asked, strict=True)), strict=True))
+
+    assert {each: said for each, said in answers.items() if said not in {None, 302, 401, 403, 404, 405}} == {}
 
 
 def test_what_a_kernel_says_is_not_to_be_heard_by_another_local_user(kernel: Kernel) -> None:
@@ -152,7 +156,7 @@ def _listening(running: Home) -> set[int]:
 def _says_to_a_stranger(port: int, path: str) -> int | None:
     """The status, or None where nothing that is HTTP answers."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=1).status_code
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2).status_code
     except (httpx.HTTPError, OSError):
         return None
 

@@ -14,7 +14,7 @@ def test_a_killed_kernel_and_a_killed_dev_machine_start_again(running: Home, per
     kernel = person.start_kernel()
     kernel.run("1")
     os.kill(running.processes()["kernel"][0], signal.SIGKILL)
-    seconds_until(lambda: kernel.run("6 * 7", seconds=5).text == "42")
+    seconds_until(lambda: kernel.run("6 * 7", seconds=3).text == "42")
 
     for kind in ("machine", "kernel"):
         for pid in running.processes().get(kind, []):

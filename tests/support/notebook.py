@@ -87,6 +87,10 @@ class Service:
         self.draining: set[str] = set()
         self.held: dict[tuple[str, str], str] = {}
         self.groups: dict[str, Any] = {"research/vision": {"name": "research/vision", "time_limit": 3600}}
+        self.queue: dict[str, Any] = {
+            "priorities": {"priorities": {"low": -100, "normal": 0, "high": 100}},
+            "local": {"order": "fifo", "backfill": True},
+        }
         self.requests: list[tuple[str, str]] = []
         self.specs: list[dict[str, Any]] = []
         self.failures: list[int | str] = []

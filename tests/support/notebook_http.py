@@ -309,6 +309,30 @@ class Handler(BaseHTTPRequestHandler):
         del self.fake.groups["/".join(name)]
         self._send(204, b"")
 
+    def _get_priorities(self) -> None:
+        self._get_clusters("priorities", "")
+
+    def _put_priorities(self) -> None:
+        self._put_clusters("priorities", "")
+
+    def _delete_priorities(self) -> None:
+        self._delete_clusters("priorities", "")
+
+    def _get_clusters(self, name: str, _: str) -> None:
+        body = json.dumps(self.fake.queue[name]).encode()
+        self._send(200, body, ETag=f'"{len(body)}"')
+
+    def _put_clusters(self, name: str, _: str) -> None:
+        if self.headers["If-Match"] != f'"{len(json.dumps(self.fake.queue[name]))}"':
+            self._refuse(412, "somebody changed it", "changed")
+            return
+        self.fake.queue[name] = json.loads(self.body)
+        self._json(self.fake.queue[name])
+
+    def _delete_clusters(self, name: str, _: str) -> None:
+        self.fake.queue[name] = {"priorities": {"normal": 0}} if name == "priorities" else {}
+        self._send(204, b"")
+
     def _put_holds(self, kind: str, *name: str) -> None:
         self.fake.held[kind, "/".join(name)] = json.loads(self.body)["why"]
         self._send(204, b"")

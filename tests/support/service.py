@@ -28,6 +28,7 @@ from footplate_hub.control.advice import Advice
 from footplate_hub.control.board import Board
 from footplate_hub.control.foresight import Foresight
 from footplate_hub.control.live_groups import LiveGroups
+from footplate_hub.control.live_policies import LivePolicies
 from footplate_hub.control.maintenance import Maintenance
 from footplate_hub.identity import IdentityError, Login, Person
 from footplate_hub.queue.model import Workload
@@ -158,10 +159,12 @@ class FakeControl(Control):
         self.maintenance = FakeMaintenance()
         self.leading, self.lost = True, False
         self.groups = LiveGroups(settings)
+        self.policies = LivePolicies(settings)
         self.etas: dict[str, Eta] = {}
         self.foresight = FakeForesight()
         board = Board(settings)
         board.set_nodes(self.nodes(), Blocks())
+        self._board = board
         self.advice = Advice(settings, board)
 
     async def start(self) -> None:
@@ -203,7 +206,8 @@ class FakeControl(Control):
         await self.database.write(unit)
 
     def _regroup(self) -> None:
-        """No queue looks at it."""
+        self._board.set_groups(self.groups.all.values())
+        self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
 
     async def cancel(self, job: str, actor: str) -> None:
         await self._set(
@@ -402,6 +406,7 @@ async def run_service(
     rooms: Rooms = app.state.rooms
     control.database = rooms.database
     control.groups = LiveGroups(made, rooms.database)
+    control.policies = LivePolicies(made, rooms.database, control._regroup)
     server = uvicorn.Server(
         uvicorn.Config(app, http="httptools", ws="none", log_level="warning", timeout_graceful_shutdown=2)
     )

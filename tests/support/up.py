@@ -172,7 +172,7 @@ class Home:
 _KINDS = {
     "ipykernel": "kernel",
     "jupyterhub.singleuser": "machine",
-    "-m jupyterhub -f": "hub",
+    "start jupyterhub -f": "hub",
     "footplate_hub.serve": "service",
     "footplate_hub.launcher": "launcher",
     "traefik": "traefik",

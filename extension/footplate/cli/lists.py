@@ -7,10 +7,11 @@ import sys
 from typing import Any, Literal
 
 import click
+from pydantic import BaseModel
 
 from .. import session
 from ..errors import WrongCallError
-from ..quotas import with_policy, with_quota
+from ..quotas import with_budget, with_policy, with_priorities, with_quota
 from ..session import Table
 from ..wording import accuracy_sentence, node_rows
 from .frame import as_json, client, show, show_json
@@ -22,16 +23,17 @@ _cluster_flag = click.option("--cluster", is_flag=True, help="It is a cluster, t
 
 @click.group(invoke_without_command=True)
 @click.option("--eta", is_flag=True, help="How true the foretold start times were instead.")
+@click.option("--budgets", is_flag=True, help="Budgets alone: what is used over time.")
 @as_json
 @click.pass_context
-def quota(context: click.Context, as_json: bool, eta: bool) -> None:
+def quota(context: click.Context, as_json: bool, eta: bool, budgets: bool) -> None:
     """What your groups may use, use and wait for."""
     found = client()
     if eta and context.invoked_subcommand is None:
         accuracy = found.etas()
         show_json(accuracy.model_dump()) if as_json else click.echo(accuracy_sentence(accuracy))
     elif context.invoked_subcommand is None:
-        show(session.quota(), as_json=as_json)
+        show(session.budgets() if budgets else session.quota(), as_json=as_json)
 
 
 @quota.command()
@@ -70,23 +72,68 @@ def set_quota(group: str, flavor: str, as_json: bool, **given: Any) -> None:
 @quota.command()
 @click.option("--order", help="fifo or fair_share.")
 @click.option("--backfill/--no-backfill", default=None, help="Whether any may pass one that waits for room.")
+@_cluster_flag
+@as_json
+@click.argument("name", metavar="GROUP|CLUSTER")
+def policy(name: str, order: str | None, backfill: bool | None, cluster: bool, as_json: bool) -> None:
+    """Change how those of a group, or for a cluster, who wait are ordered. What is not named stays."""
+    here = client()
+    if _kind(name, cluster=cluster) == "cluster":
+        before, seen = here.cluster_policy(name)
+        changed: BaseModel = here.put_cluster_policy(name, with_policy(before, order, backfill), seen)
+    else:
+        found, seen = here.group(name)
+        policy = with_policy(found.policy, order, backfill)
+        changed = here.put_group(found.model_copy(update={"policy": policy}), seen)
+    show_json(changed) if as_json else click.echo(f"changed {name}")
+
+
+@quota.command()
+@click.option("--reset", is_flag=True, help="Go back to those of footplate.yaml.")
+@as_json
+@click.argument("changes", nargs=-1, metavar="[NAME=NUMBER]...")
+def priorities(changes: tuple[str, ...], reset: bool, as_json: bool) -> None:
+    """Show the priorities that jobs may have, or change them: urgent=200, low=none."""
+    here = client()
+    if reset and changes:
+        raise WrongCallError("--reset goes back to all of footplate.yaml's; name no changes with it")
+    if reset:
+        here.reset_priorities()
+    found, seen = here.priorities()
+    if changes:
+        found = here.put_priorities(with_priorities(found, changes), seen)
+    ordered = sorted(found.priorities.items(), key=lambda item: -item[1])
+    show_json(found) if as_json else click.echo("\n".join(f"{name}  {number}" for name, number in ordered))
+
+
+@quota.command()
+@click.option("--gpu-hours", help="GPU-hours within each period; none: no limit.")
+@click.option("--cost", help="Money within each period, at the platform's prices; none: no limit.")
+@click.option("--period", type=click.Choice(["day", "week", "month", "year"]))
 @as_json
 @click.argument("group")
-def policy(group: str, order: str | None, backfill: bool | None, as_json: bool) -> None:
-    """Change how those of GROUP who wait are ordered, from now on. What is not named stays."""
+def budget(group: str, as_json: bool, **given: str | None) -> None:
+    """Change what GROUP may use over time, from now on. What is not named stays."""
     here = client()
     found, seen = here.group(group)
-    changed = here.put_group(with_policy(found, order, backfill), seen)
-    show_json(changed) if as_json else click.echo(f"changed {group}")
+    changed = here.put_group(with_budget(found, **given), seen)
+    if as_json:
+        show_json(changed)
+    else:
+        click.echo(f"changed {group}; footplate quota --budgets shows what it used")
 
 
 @quota.command("reset")
+@_cluster_flag
 @as_json
-@click.argument("group")
-def reset(group: str, as_json: bool) -> None:
-    """Delete GROUP, or go back to what footplate.yaml says of it."""
-    client().delete_group(group)
-    show_json({"reset": group}) if as_json else click.echo(f"reset {group}")
+@click.argument("name", metavar="GROUP|CLUSTER")
+def reset(name: str, cluster: bool, as_json: bool) -> None:
+    """Delete a group, or go back to what footplate.yaml says of it or of a cluster's policy."""
+    if _kind(name, cluster=cluster) == "cluster":
+        client().reset_cluster_policy(name)
+    else:
+        client().delete_group(name)
+    show_json({"reset": name}) if as_json else click.echo(f"reset {name}")
 
 
 @quota.command()

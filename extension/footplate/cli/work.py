@@ -80,18 +80,23 @@ def logs(job: str, follow: bool, role: str | None, replica: int, as_json: bool, 
 
 
 @click.command()
-@click.option("--apply", "number", type=click.IntRange(1), metavar="N", help="Make the Nth change offered.")
+@click.option(
+    "--apply", "number", type=click.IntRange(1), metavar="N", help="Make change N of those offered."
+)
 @as_json
 @click.argument("job")
 def why(job: str, number: int | None, as_json: bool) -> None:
     """Say why a job waits, runs as it does, or ended as it did; and what would start it now."""
     here = client()
     if number is not None:
-        changed = Job(here, here.job(job)).apply(number)
-        show_json(changed.last_seen) if as_json else click.echo(repr(changed))
+        handle = Job(here, here.job(job))
+        fix = handle.fix(number)
+        changed = handle.apply(fix).last_seen
+        show_json(changed) if as_json else click.echo(f"{job}: {fix.sentence}")
         return
     told = here.why(job)
-    show_json(told) if as_json else click.echo(told_with_fixes(told.sentence, told.fixes))
+    how = f"footplate why --apply N {job} makes change N"
+    show_json(told) if as_json else click.echo(told_with_fixes(told.sentence, told.fixes, how))
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

@@ -6,10 +6,12 @@ what they may see themselves.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from footplate_spec import JOB_FINAL, Cause, CauseCode, JobSpec, JobState, Reason, ReasonCode
 from footplate_spec.job import After
+from footplate_spec.units import format_about
 
 from ..identity import Person
 from ..rooms import Rooms
@@ -74,13 +76,18 @@ async def tell_reason(rooms: Rooms, person: Person, spec: JobSpec, reason: Reaso
     if reason is None or reason.code != ReasonCode.WAITING_FOR_JOBS or not spec.after:
         return reason
     seen = await _seen(rooms, person, spec)
+    async with rooms.database.read() as connection:
+        ends = await jobs.ends_among(connection, list(seen))
     parts, hidden = [], 0
     for after in spec.after:
         state = seen.get(after.job)
         if state is None:
             hidden += 1
         elif state not in JOB_FINAL:
-            parts.append(f"{after.job} ({state}) to {_WORDS[after.outcome]}")
+            until = ""
+            if after.job in ends:
+                until = f", and ends within {format_about(ends[after.job] - time.time())} by its time limit"
+            parts.append(f"{after.job} ({state}{until}) to {_WORDS[after.outcome]}")
     if not parts:
         return reason
     unseen = reason.numbers.get("jobs", len(parts)) - len(parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
 
-from footplate_spec import JobSpec, Verdict
-from footplate_spec.units import format_seconds
+from footplate_spec import BudgetShare, JobSpec, Verdict
+from footplate_spec.units import format_about
 
 from ..control.advice import Prospective
 from ..identity import Person
@@ -46,14 +47,17 @@ async def judge(rooms: Rooms, person: Person, spec: JobSpec) -> Verdict:
     gpus = workload.shape.total.gpu
     currency = rooms.settings.prices.currency
     cost = _cost(rooms.settings.prices, spec, verdict.flavors, hours)
+    shares = rooms.control.budget_shares(group, gpu_hours=gpus * hours, cost=cost)
+    takes = _uses(gpus * hours, cost, currency) + _shares(shares)
     return Verdict(
         starts=verdict.starts,
         code=verdict.reason.code if verdict.reason is not None else None,
-        message=_sentence(verdict, now) + likely(probably) + _uses(gpus * hours, cost, currency),
+        message=_sentence(verdict, now) + likely(probably) + takes,
         eta=None if verdict.at is None else datetime.fromtimestamp(verdict.at, UTC),
         gpu_hours=round(gpus * hours, 3),
         cost=cost,
         likely=probably,
+        budgets=shares,
         currency=currency if cost is not None else None,
         reason=verdict.reason,
         fixes=offered(rooms, person, spec, workload, fixes),
@@ -80,7 +84,7 @@ def _sentence(verdict: advise.Verdict, now: float) -> str:
         message = verdict.reason.message if verdict.reason is not None else ""
         says = {"at": "It would wait. ", "never": "It would never start. "}[verdict.starts] + message
         if verdict.at is not None:
-            says += f" It would start within {format_seconds(max(verdict.at - now, 1))}."
+            says += f" It would start within {format_about(verdict.at - now)}."
     return says
 
 
@@ -89,3 +93,13 @@ def _uses(gpu_hours: float, cost: float | None, currency: str) -> str:
     if cost is not None:
         uses.append(f"{cost:.2f} {currency}")
     return f" At most {' and '.join(uses)}." if uses else ""
+
+
+def _shares(shares: Sequence[BudgetShare]) -> str:
+    """The budget of which it would take the largest part."""
+    if not shares:
+        return ""
+    largest = max(shares, key=lambda share: share.share)
+    left = largest.left / largest.limit if largest.limit else 0.0
+    budget = f"the budget of group {largest.group}"
+    return f" That is {largest.share:.0%} of {budget}, of which {left:.0%} is left."

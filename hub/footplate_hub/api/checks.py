@@ -33,8 +33,9 @@ def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
     """
     group = _group(rooms, person, spec)
     settings = rooms.settings
-    if spec.priority not in settings.priorities:
-        raise _invalid(f"there is no priority {spec.priority!r}; there are {_listed(settings.priorities)}")
+    priorities = rooms.control.policies.priorities.priorities
+    if spec.priority not in priorities:
+        raise _invalid(f"there is no priority {spec.priority!r}; there are {_listed(priorities)}")
     clusters = [cluster.name for cluster in settings.clusters]
     for cluster in spec.clusters:
         if cluster not in clusters:

@@ -31,7 +31,10 @@ def likely(eta: Eta | None) -> str:
     # No finer than it is known.
     step = 10 if high < 600 else 60 if high < 3600 else 300
     low, high = low // step * step, -(-high // step) * step
-    return f" It probably starts in {format_seconds(low)} to {format_seconds(high)}, {eta.sentence}."
+    when = (
+        f"in {format_seconds(low)} to {format_seconds(high)}" if low > 0 else f"within {format_seconds(high)}"
+    )
+    return f" It probably starts {when}, {eta.sentence}."
 
 
 @router.get("/etas")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from footplate_spec import Fix, JobSpec, Role
-from footplate_spec.units import format_bytes, format_cpu, format_seconds, parse_bytes
+from footplate_spec.units import format_about, format_bytes, format_cpu, parse_bytes
 
 from ..identity import Person
 from ..queue import advise
@@ -39,7 +39,7 @@ def offered(
             continue
         when = "starts now"
         if fix.start is not None:
-            when = f"starts within {format_seconds(max(fix.start - now, 1))}"
+            when = f"starts within {format_about(fix.start - now)}"
         start = None if fix.start is None else datetime.fromtimestamp(fix.start, UTC)
         found.append(Fix(kind=fix.kind, sentence=f"{fix.says}: {when}", start=start, change=change))
     return found

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
 
-from footplate_spec import Group, QuotaUse
+from footplate_spec import BudgetUse, Group, QuotaUse
 from footplate_spec.base import Answer
 
 from ..control.live_groups import etag_of
 from ..identity import Person
+from ..queue.quota import lineage
 from .callers import Caller, In, Submitter
 from .checks import volumes_for
 from .errors import Refusal, not_found
@@ -92,6 +93,15 @@ async def quota(rooms: In, person: Caller) -> list[QuotaUse]:
     if person.admin:
         names |= set(rooms.control.groups.all)
     return rooms.control.quota_use(sorted(names))
+
+
+@router.get("/budgets")
+async def budgets(rooms: In, person: Caller) -> list[BudgetUse]:
+    """Budgets that one's groups spend from: their own and those of groups above them."""
+    names = {holder for group in person.groups for holder in lineage(group)}
+    if person.admin:
+        names |= set(rooms.control.groups.all)
+    return rooms.control.budget_use(sorted(names))
 
 
 @router.get("/volumes")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from footplate_spec import ArrayCounts, Fix, JobSpec, JobState, JobSummary, Why
+from collections.abc import Sequence
+
+from footplate_spec import ArrayCounts, Fix, JobSpec, JobState, JobSummary, Reason, Why
 from footplate_spec.units import format_seconds
 
 from ..control.specs import read_spec
 from ..identity import Person
+from ..queue.words import list_words
 from ..rooms import Rooms
 from ..store import jobs, views
 from .after import tell_cause, tell_reason
 from .etas import likely
 from .fixes import freedom_of, offered
 
-__all__ = ["explain"]
+__all__ = ["explain", "place_words"]
 
-_SHOWN = 20  # jobs ahead that are named
-
+_SHOWN = 20  # jobs ahead that are listed
+_NAMED = 3  # those of them that the sentence names
 
 _TOLD = "its processes were told to write a checkpoint and end."
 _STOPPING = {
@@ -60,7 +63,7 @@ async def explain(rooms: Rooms, person: Person, row: jobs.JobRow, *, foretell: b
     return Why(
         job=job,
         state=summary.state,
-        sentence=_sentence(row, summary, position) + likely(eta),
+        sentence=_sentence(row, summary, place_words(position, ahead)) + likely(eta),
         reason=summary.reason,
         cause=summary.cause,
         position=position,
@@ -98,21 +101,39 @@ def _of_runs(array: ArrayCounts) -> str:
     return f"Of {array.size} runs: {', '.join(told)}."
 
 
-def _sentence(row: jobs.JobRow, summary: JobSummary, position: int | None) -> str:
+def place_words(position: int | None, ahead: Sequence[str]) -> str:
+    """The place in line, and behind whom as far as the person may see them."""
+    if position is None:
+        return ""
+    if position == 1:
+        return "First in line. "
+    named = list(ahead[:_NAMED])
+    more = position - 1 - len(named)
+    if named and more:
+        named.append("1 more" if more == 1 else f"{more} more")
+    return f"Number {position} in line{f', behind {list_words(named)}' if named else ''}. "
+
+
+def _reasons(reason: Reason) -> str:
+    """All that stands in the way: with the first thing mended, the others would still."""
+    others = [cause.message for cause in reason.causes]
+    return " ".join([reason.message, *(f"Also: {message}" for message in others)])
+
+
+def _sentence(row: jobs.JobRow, summary: JobSummary, place: str) -> str:
     if summary.stopping:
         return f"It is being stopped{_STOPPING.get(row['stopping'], '')}: {_TOLD}"
     if summary.array is not None and summary.cause is None:
         return _of_runs(summary.array) + (f" {summary.reason.message}" if summary.reason is not None else "")
     if summary.reason is not None:
-        place = f"Number {position} in line. " if position is not None else ""
-        return place + summary.reason.message
+        return place + _reasons(summary.reason)
     if summary.cause is not None:
         return summary.cause.message
     return {
         JobState.QUEUED: "It waits in line.",
         JobState.STARTING: "Its code and packages are being prepared.",
         JobState.RUNNING: f"It runs, for at most {format_seconds(row['time_limit'])}.",
-        JobState.SUSPENDED: "It is suspended; resume it to let it wait in line again.",
+        JobState.SUSPENDED: "It is suspended until it is resumed.",
         JobState.SUCCEEDED: "It succeeded.",
         JobState.FAILED: "It failed, and no cause was recorded.",
         JobState.CANCELLED: "It was cancelled.",

@@ -16,7 +16,8 @@ from ..queue.changes import Freedom
 from ..queue.model import Workload
 from ..queue.schedule import Pass
 from ..settings import Settings
-from .board import Board, shape_of
+from .board import Board
+from .specs import shape_of
 
 __all__ = ["Advice", "Prospective"]
 
@@ -58,7 +59,7 @@ class Advice:
         workload = Workload(
             "",
             job.group,
-            self._settings.priorities.get(job.spec.priority, 0),
+            self._board.priorities.get(job.spec.priority, 0),
             time.time(),
             shape_of(job.spec),
             job.time_limit,

@@ -110,7 +110,8 @@ class Arrays:
             left = progress.size - progress.made
             self._limited[live.id] = Reason(
                 code=ReasonCode.LIMIT_REACHED,
-                message=f"{most} of its runs wait or run, the most at once; {left} more follow as those end.",
+                message=f"No more than {most} of its runs start at one time, as its at_once says; "
+                f"{left} more follow as those end.",
                 numbers={"at_once": most, "left": left},
             )
 

@@ -7,35 +7,50 @@ nothing and writes nothing; after each stored turn of a job it is told to `sync`
 from __future__ import annotations
 
 import asyncio
-import bisect
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from footplate_spec import JOB_FINAL, Group, Hold, JobSpec, JobState, Node, Reason, ReasonCode, Resources
+from footplate_spec import (
+    JOB_FINAL,
+    Group,
+    Hold,
+    JobSpec,
+    JobState,
+    Node,
+    QueuePolicy,
+    Reason,
+    ReasonCode,
+)
 
+from ..queue.budgets import Budgets
 from ..queue.model import (
     Amount,
     ClusterModel,
     GroupModel,
+    Line,
     NodeModel,
     Placement,
-    RoleShape,
+    Price,
     Running,
     Shape,
     Snapshot,
     Workload,
 )
 from ..queue.quota import lineage
+from ..queue.verdicts import Verdicts
 from ..settings import Settings
 from ..store.attempts import AttemptRecord
 from ..store.blocks import Blocks
 from .accounts import Accounts
+from .budgets import with_budgets
 from .dependencies import Dependencies, never_satisfied, waiting_for_jobs
 from .groups import group_model, policy_model
 from .life import Key, Life
 from .lines import WaitingLine
 from .ranks import Meeting
+from .specs import amount, outline, read_spec
+from .spending import Spending
 
 __all__ = ["Board", "LiveJob"]
 
@@ -51,13 +66,13 @@ class LiveJob:
     """
 
     life: Life
-    spec: JobSpec
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     heard: dict[Key, float] = field(default_factory=dict)
     stopping_since: float | None = None
     workload: Workload | None = None
     meeting: Meeting = field(default_factory=Meeting)
     _changed: asyncio.Event | None = None  # made for whoever waits, which for most jobs is nobody
+    _read: tuple[str, JobSpec] | None = None
 
     @property
     def id(self) -> str:
@@ -70,6 +85,14 @@ class LiveJob:
         if self._changed is None:
             self._changed = asyncio.Event()
         return self._changed
+
+    @property
+    def spec(self) -> JobSpec:
+        """What it asks for, read when it is asked for: of tens of thousands that wait it rarely is."""
+        text = self.life.job.spec
+        if self._read is None or self._read[0] is not text:
+            self._read = text, read_spec(text)
+        return self._read[1]
 
     def notify(self) -> None:
         """Let agents that wait look again."""
@@ -84,18 +107,29 @@ class Board:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._groups = {group.name: group_model(group) for group in settings.groups}
+        self._budgets = {group.name: group.budget for group in settings.groups if group.budget}
+        self.prices = {
+            flavor: Price(price.gpu_hour, price.core_hour)
+            for flavor, price in settings.prices.flavors.items()
+        }
+        self.priorities: Mapping[str, int] = settings.priorities
+        self._policies = {cluster.name: policy_model(cluster.policy) for cluster in settings.clusters}
         self.jobs: dict[str, LiveJob] = {}
         self.attempts: dict[str, LiveJob] = {}
         self.lines: dict[tuple[str, Shape], WaitingLine] = {}
+        self._frozen: dict[tuple[str, Shape], Line] = {}  # each line as the pass before saw it
+        self._stirred: set[tuple[str, Shape]] = set()  # lines that changed since
+        self.said: Verdicts | None = None  # by the last pass
         self.running: dict[str, Running] = {}
-        self._gpus: dict[str, tuple[str, dict[str, set[int]]]] = {}  # attempt -> cluster, node -> numbers
-        self._shapes: dict[Shape, Shape] = {}
+        self._gpus: dict[str, list[tuple[tuple[str, str], int]]] = {}  # attempt -> node, number
+        self._taken: dict[tuple[str, str], set[int]] = {}  # of each node, numbers of its GPUs
         self._nodes: dict[tuple[str, str], Node] = {}
         self._models: tuple[NodeModel, ...] = ()
         self._held_clusters: dict[str, Reason] = {}
         self.blocks = Blocks()
         self.dependencies = Dependencies()
         self.accounts = Accounts()
+        self.spending = Spending()
         self.runs: dict[str, set[str]] = {}  # of each array, those that have not ended
         self.told: set[str] = set()  # jobs that heard how another ended, since the last pass
         self.hopeless: set[str] = set()  # jobs that wait for an outcome which can no longer come
@@ -120,10 +154,22 @@ class Board:
         )
 
     def set_groups(self, groups: Iterable[Group]) -> None:
-        """Replace what is known of quotas and of what one person may have."""
+        """Replace what is known of quotas, budgets and what one person may have."""
+        groups = list(groups)
+        self._budgets = {group.name: group.budget for group in groups if group.budget}
         held = {name: model.held for name, model in self._groups.items() if model.held is not None}
         models = {name: GroupModel(name) for name in held} | {g.name: group_model(g) for g in groups}
         self._groups = {name: replace(model, held=held.get(name)) for name, model in models.items()}
+
+    def set_policies(self, priorities: Mapping[str, int], clusters: Mapping[str, QueuePolicy]) -> None:
+        """Replace what is known of priorities and of clusters' policies, for those who wait and run, too."""
+        self._policies = {name: policy_model(policy) for name, policy in clusters.items()}
+        if priorities == self.priorities:
+            return
+        self.priorities = priorities
+        for live in list(self.jobs.values()):
+            self.sync(live)
+            self.began(live)
 
     def set_holds(self, holds: Iterable[Hold]) -> None:
         """Replace what is known of groups and clusters where nothing starts for now."""
@@ -187,10 +233,7 @@ class Board:
     def free_gpus(self, cluster: str, name: str) -> list[int]:
         """Numbers of a node's GPUs that no attempt holds."""
         node = self._nodes[cluster, name]
-        taken: set[int] = set()
-        for where, by_node in self._gpus.values():
-            if where == cluster:
-                taken |= by_node.get(name, set())
+        taken = self._taken.get((cluster, name), set())
         return [number for number in range(node.gpu) if number not in taken]
 
     # Jobs
@@ -209,8 +252,8 @@ class Board:
             if not life.live and never_satisfied(self.dependencies.of(job.id)) is not None:
                 self.hopeless.add(job.id)
         # An array does not run itself; its runs do.
-        waits = job.state is JobState.QUEUED and live.spec.array is None
-        workload = self._workload(live) if waits else None
+        asks = outline(job.spec) if job.state is JobState.QUEUED else None
+        workload = self._workload(live, asks.shape) if asks is not None and not asks.array else None
         if workload != live.workload:
             self._stop_waiting(live)
             if workload is not None:
@@ -219,6 +262,7 @@ class Board:
                 if line is None:
                     line = self.lines[key] = WaitingLine(*key)
                 line.add(workload)
+                self._stirred.add(key)
                 live.workload = workload
         if life.attempt is not None:
             self._sync_attempt(live, life.attempt)
@@ -238,17 +282,21 @@ class Board:
         if attempt.ended is not None:
             ran = self.running.pop(attempt.id, None)
             if ran is not None:
-                self.accounts.add(ran.group, _gpus(ran), ran.started, attempt.ended, attempt.ended)
-            self._gpus.pop(attempt.id, None)
+                self.accounts.add(ran.group, ran.gpus, ran.started, attempt.ended, attempt.ended)
+                if attempt.started is not None:
+                    self.spending.add(ran.group, attempt.gpu, attempt.price, attempt.started, attempt.ended)
+            for node, number in self._gpus.pop(attempt.id, ()):
+                self._taken[node].discard(number)
         elif attempt.id in self.running:
             if self.running[attempt.id].stopping != _stopping(job.stopping):
                 self.running[attempt.id] = replace(self.running[attempt.id], stopping=_stopping(job.stopping))
         else:
             self.running[attempt.id] = self._running(live)
-            by_node: dict[str, set[int]] = {}
-            for row in life.replicas.values():
-                by_node.setdefault(row.node, set()).update(row.gpus)
-            self._gpus[attempt.id] = (attempt.cluster, by_node)
+            rows = life.replicas.values()
+            taken = [((attempt.cluster, row.node), number) for row in rows for number in row.gpus]
+            self._gpus[attempt.id] = taken
+            for node, number in taken:
+                self._taken.setdefault(node, set()).add(number)
 
     def ended(self, upstream: str, state: JobState) -> None:
         """Let those who wait for a job know how it ended."""
@@ -266,7 +314,7 @@ class Board:
                 self.running[attempt.id],
                 ends=_ends(attempt.started, job.time_limit),
                 time_limit=job.time_limit,
-                priority=self._settings.priorities.get(job.priority, 0),
+                priority=self.priorities.get(job.priority, 0),
             )
 
     def saved(self, attempt: str, when: float) -> None:
@@ -287,42 +335,55 @@ class Board:
         """The world for one pass; ``held``: why nothing starts on any cluster."""
         return Snapshot(
             nodes=self._models,
-            lines=tuple(line.frozen for line in self.lines.values()),
+            lines=self._frozen_lines(),
             running=tuple(self.running.values()),
-            groups=self._groups_with_use(),
+            groups=self._groups_with_budgets(time.time()),
+            prices=self.prices,
             clusters={
-                cluster.name: ClusterModel(
-                    cluster.name,
-                    policy=policy_model(cluster.policy),
-                    held=self._held_clusters.get(cluster.name) or held,
-                )
-                for cluster in self._settings.clusters
+                name: ClusterModel(name, policy=policy, held=self._held_clusters.get(name) or held)
+                for name, policy in self._policies.items()
             },
         )
+
+    def _frozen_lines(self) -> tuple[Line, ...]:
+        """All lines; those that nobody joined or left are the objects that the pass before saw."""
+        for key in self._stirred:
+            line = self.lines.get(key)
+            if line is None:
+                self._frozen.pop(key, None)
+            else:
+                self._frozen[key] = line.frozen
+        self._stirred.clear()
+        return tuple(self._frozen.values())
 
     def _groups_with_use(self) -> Mapping[str, GroupModel]:
         """Groups with what they used lately, where anybody is ordered by that."""
         policies = [group.policy for group in self._groups.values()]
-        policies += [policy_model(cluster.policy) for cluster in self._settings.clusters]
+        policies += self._policies.values()
         if not any(policy is not None and policy.order != "fifo" for policy in policies):
             return self._groups
-        running = [(attempt.group, _gpus(attempt), attempt.started) for attempt in self.running.values()]
+        running = [(attempt.group, attempt.gpus, attempt.started) for attempt in self.running.values()]
         used = self.accounts.at(running, time.time())
         unknown = {name: GroupModel(name) for name in used if name not in self._groups}
         return {
             name: replace(group, used=used.get(name, 0.0)) for name, group in (unknown | self._groups).items()
         }
 
-    def line_of(self, live: LiveJob) -> WaitingLine | None:
-        """Where a job waits."""
-        if live.workload is None:
-            return None
-        return self.lines.get((live.workload.group, live.workload.shape))
+    def budgets(self) -> Budgets:
+        """What is used and reserved of every budget now."""
+        now = time.time()
+        return Budgets(self._groups_with_budgets(now), self.prices, self.running.values(), now)
+
+    def _groups_with_budgets(self, now: float) -> Mapping[str, GroupModel]:
+        currency = self._settings.prices.currency
+        return with_budgets(self._groups_with_use(), self._budgets, self.spending, currency=currency, now=now)
 
     def reason(self, live: LiveJob) -> Reason | None:
-        """Why a job in a line does not start, as of the last pass."""
-        line = self.line_of(live)
-        return line.reason_of(live.workload) if line is not None and live.workload is not None else None
+        """Why a job in a line does not start, as of the last pass; none if that has not seen it."""
+        if live.workload is None:
+            return None
+        number = self.said.find(live.workload) if self.said is not None else None
+        return live.workload.waits if self.said is None or number is None else self.said.reason(number)
 
     def waits_for_jobs(self, job: str) -> bool:
         """Whether others must end before a job may start."""
@@ -333,30 +394,20 @@ class Board:
         live = self.jobs.get(job)
         return live is not None and live.workload is not None
 
-    def ahead(self, workload: Workload) -> list[str]:
-        """The jobs that go before one, in order; those that may not start yet are in nobody's way."""
-        before: list[Workload] = []
-        for line in self.lines.values():
-            count = bisect.bisect_left(line.workloads, workload.rank, key=lambda w: w.rank)
-            before += [other for other in line.workloads[:count] if other.waits is None]
-        before.sort(key=lambda w: w.rank)
-        return [w.id for w in before]
-
     def _stop_waiting(self, live: LiveJob) -> None:
         if live.workload is None:
             return
         key = (live.workload.group, live.workload.shape)
         line = self.lines[key]
         line.remove(live.workload)
+        self._stirred.add(key)
         if not line.workloads:
             del self.lines[key]
         live.workload = None
 
-    def _workload(self, live: LiveJob) -> Workload:
+    def _workload(self, live: LiveJob, shape: Shape) -> Workload:
         job = live.life.job
-        shape = shape_of(live.spec)
-        shape = self._shapes.setdefault(shape, shape)
-        priority = self._settings.priorities.get(job.priority, 0)
+        priority = self.priorities.get(job.priority, 0)
         return Workload(
             job.id,
             job.group,
@@ -372,7 +423,7 @@ class Board:
     def _running(self, live: LiveJob) -> Running:
         attempt, job = live.life.attempt, live.life.job
         assert attempt is not None
-        needs = {role.name: _need(role.resources) for role in live.spec.roles}
+        needs = {role.name: amount(role.resources) for role in live.spec.roles}
         return Running(
             id=attempt.id,
             group=job.group,
@@ -380,7 +431,7 @@ class Board:
                 Placement(row.role, row.index, attempt.cluster, row.node, row.flavor, needs[row.role])
                 for row in live.life.replicas.values()
             ),
-            priority=self._settings.priorities.get(job.priority, 0),
+            priority=self.priorities.get(job.priority, 0),
             ends=_ends(attempt.started, job.time_limit),
             time_limit=job.time_limit,
             started=attempt.created,
@@ -388,6 +439,7 @@ class Board:
             stopping=_stopping(job.stopping),
             # What may never run again is never stopped for others.
             preemptible=live.spec.recovery.max_restarts > 0,
+            cost=attempt.price,
         )
 
 
@@ -420,10 +472,6 @@ def _hold_reason(hold: Hold) -> Reason:
     )
 
 
-def _gpus(attempt: Running) -> int:
-    return sum(placement.need.gpu for placement in attempt.placements)
-
-
 def _stopping(stopping: str | None) -> bool:
     """Whether an attempt is on its way out of its nodes; a gang that starts again stays on them."""
     return stopping not in {None, "gang"}
@@ -431,21 +479,3 @@ def _stopping(stopping: str | None) -> bool:
 
 def _ends(began: float | None, time_limit: int) -> float | None:
     return began + time_limit if began and time_limit else None
-
-
-def shape_of(spec: JobSpec) -> Shape:
-    """What decides where a job fits."""
-    return Shape(
-        roles=tuple(
-            RoleShape(role.name, role.replicas, _need(role.resources), tuple(role.resources.flavors))
-            for role in spec.roles
-        ),
-        clusters=tuple(spec.clusters),
-        exclude_nodes=frozenset(spec.exclude.nodes),
-        exclude_addresses=frozenset(spec.exclude.addresses),
-        labels=tuple(sorted(spec.placement.nodes.items())),
-    )
-
-
-def _need(resources: Resources) -> Amount:
-    return Amount(resources.cpu, resources.memory, resources.gpu)

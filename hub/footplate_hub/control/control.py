@@ -11,8 +11,12 @@ from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from footplate_spec import (
     JOB_FINAL,
+    BudgetShare,
+    BudgetUse,
     Claim,
     Desired,
     Eta,
@@ -28,12 +32,14 @@ from footplate_spec import (
 )
 
 from ..engines import Engine, make_engine
+from ..queue.verdicts import CODES
 from ..settings import Settings
-from ..store import Database, attempts
+from ..store import Database, attempts, spending
 from ..store.leader import LeaderLock, LeadersDatabase
 from ..tokens import ReplicaId, ReplicaTokens
 from .accounts import HALF_LIFE
 from .board import Board, LiveJob
+from .budgets import budget_shares, budget_use, overspent
 from .claims import grant
 from .context import Refused, ReplicaContext
 from .course import hear
@@ -42,10 +48,12 @@ from .dispatcher import Dispatcher
 from .foresight import Foresight
 from .life import Life, Turn
 from .live_groups import LiveGroups
+from .live_policies import LivePolicies
 from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
-from .specs import read_spec
+from .specs import outline, read_spec
+from .spending import PERIODS, period_at
 from .turns import Turns
 from .usage import quota_use
 from .wanted import wanted
@@ -56,9 +64,6 @@ __all__ = ["Control"]
 log = logging.getLogger(__name__)
 _CLAIM_AGAIN = 5.0  # seconds between looks whether who holds a replica is gone
 _LEAD_EVERY = 2.0  # seconds between looks at who leads
-_SUSPENDED = Reason(
-    code=ReasonCode.SUSPENDED, message="The job is suspended; resume it to let it wait in line again."
-)
 _PENDING = Reason(code=ReasonCode.PENDING_EVALUATION, message="The queue has not looked at this job yet.")
 
 
@@ -97,6 +102,7 @@ class Control:
             cluster.name: make_engine(settings, cluster, tokens) for cluster in settings.clusters
         }
         self.groups = LiveGroups(settings, database)
+        self.policies = LivePolicies(settings, database, self._regroup)
         self._board = Board(settings)
         self._recorder = Recorder(database)
         self._turns = Turns(self._board, self._recorder, self._follow)
@@ -123,7 +129,7 @@ class Control:
 
     async def start(self) -> None:
         """Begin, if no other service leads; else stand by until none does."""
-        await self.groups.read()
+        await self._read()
         if await self._lock.take():
             await self._begin()
         if not self._lead.sqlite:
@@ -132,7 +138,7 @@ class Control:
     async def _keep_the_lead(self) -> None:
         while not self.lost:
             if not self.leading:
-                await self.groups.read()
+                await self._read()
                 if await self._lock.take():
                     log.warning("the service that led is gone: this one leads")
                     await self._begin()
@@ -143,6 +149,10 @@ class Control:
             await asyncio.sleep(_LEAD_EVERY)
         await asyncio.Event().wait()
 
+    async def _read(self) -> None:
+        await self.groups.read()
+        await self.policies.read()
+
     async def _begin(self) -> None:
         """Find again what runs, and begin."""
         await self._lead.begin()
@@ -150,6 +160,7 @@ class Control:
             await engine.start()
         self._recorder.start()
         self._board.set_groups(self.groups.all.values())
+        self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
         await self.maintenance.read()
         await self._find_again()
         await self.maintenance.evict()
@@ -199,6 +210,9 @@ class Control:
             now = time.time()
             for group, gpus, start, end in await attempts.used_since(connection, now - 5 * HALF_LIFE):
                 self._board.accounts.add(group, gpus, start, end, now)
+            for period in PERIODS:
+                begins, _ = period_at(period, now)
+                self._board.spending.load(period, now, await spending.totals(connection, begins))
         found: dict[str, Life] = {job: Life(record) for job, record in jobs.items()}
         for attempt, rows in held:
             record = jobs.get(attempt.job) or ended[attempt.job]
@@ -207,9 +221,10 @@ class Control:
             else:
                 self._reconciler.remove(record, read_spec(record.spec), attempt, rows)
         for life in found.values():
-            live = LiveJob(life, read_spec(life.job.spec))
-            self._board.dependencies.expect(live.id, live.spec)
-            self._dispatcher.arrays.due.add(life.job.parent or life.job.id)
+            live = LiveJob(life)
+            self._board.dependencies.expect(live.id, outline(life.job.spec).after)
+            if life.job.parent is not None or outline(life.job.spec).array:
+                self._dispatcher.arrays.due.add(life.job.parent or live.id)
             live.stopping_since = time.monotonic() if life.job.stopping else None
             self._board.sync(live)
             if life.live:
@@ -257,6 +272,7 @@ class Control:
 
     def _regroup(self) -> None:
         self._board.set_groups(self.groups.all.values())
+        self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
         self._dispatcher.wake()
 
     def wake(self) -> None:
@@ -269,18 +285,18 @@ class Control:
         if live is None:
             return None
         if live.life.job.state is JobState.SUSPENDED:
-            return _SUSPENDED
+            return _suspended(job)
         if live.spec.array is not None:
             return waiting_for_jobs(self._board.dependencies.of(job)) or self._dispatcher.arrays.reason(live)
         return (self._board.reason(live) or _PENDING) if live.workload is not None else None
 
     def position(self, job: str) -> tuple[int, list[str]] | None:
-        """The place in line, from 1, and the jobs ahead; none when it does not wait."""
+        """The place in line, from 1, and the jobs ahead; none when it did not wait in the last pass."""
         live = self._board.jobs.get(job)
         if live is None or live.workload is None or live.workload.waits is not None:
             return None
-        ahead = self._board.ahead(live.workload)
-        return len(ahead) + 1, ahead
+        ahead = self._board.said.ahead(live.workload) if self._board.said is not None else None
+        return None if ahead is None else (len(ahead) + 1, ahead)
 
     def eta(self, job: str) -> Eta | None:
         """When a job that waits will start; none when it does not wait."""
@@ -290,12 +306,12 @@ class Control:
         return self.foresight.eta(live.workload)
 
     def counts(self) -> tuple[int, Counter[str]]:
-        """How many attempts run, and how many jobs wait, by reason."""
-        waiting = Counter(
-            (self._board.reason(live) or _PENDING).code.value
-            for live in self._board.jobs.values()
-            if live.workload is not None
-        )
+        """How many attempts run, and how many jobs waited in the last pass, by reason."""
+        said = self._board.said
+        waiting: Counter[str] = Counter()
+        if said is not None:
+            codes, counts = np.unique(said.codes, return_counts=True)
+            waiting.update({CODES[code].value: int(n) for code, n in zip(codes, counts, strict=True)})
         return len(self._board.running), waiting
 
     async def cancel(self, job: str, actor: str) -> None:
@@ -369,15 +385,22 @@ class Control:
         Raises
         ------
         Refused
-            If it does not run.
+            If it does not run, or a budget is short of what it could use more.
         """
 
         def decide(turn: Turn) -> None:
             if not turn.before.live or turn.job.stopping is not None:
                 raise Refused(f"{job} does not run, so it has no limit to extend.")
+            self._refuse_to_overspend(turn, time_limit - turn.job.time_limit)
             turn.extend(time_limit, actor)
 
         await self._turns.take(await self._live(job), decide)
+
+    def _refuse_to_overspend(self, turn: Turn, seconds: int) -> None:
+        running = self._board.running.get(turn.attempt.id) if turn.attempt is not None else None
+        short = overspent(self._board.budgets(), running, seconds) if running is not None else None
+        if short is not None:
+            raise Refused(f"{turn.job.id} cannot run so long. {short}")
 
     async def reprioritise(self, job: str, priority: str, actor: str) -> None:
         """Change the priority of a job that runs.
@@ -415,6 +438,14 @@ class Control:
     def quota_use(self, groups: Collection[str]) -> list[QuotaUse]:
         """Limits, use and demand of these groups on every flavor."""
         return quota_use(self._board, groups)
+
+    def budget_use(self, groups: Collection[str]) -> list[BudgetUse]:
+        """What these groups used of their budgets."""
+        return budget_use(self._board.budgets(), groups)
+
+    def budget_shares(self, group: str, *, gpu_hours: float, cost: float | None) -> list[BudgetShare]:
+        """What a job of a group would take of its budgets."""
+        return budget_shares(self._board.budgets(), group, gpu_hours=gpu_hours, cost=cost)
 
     # Agents
 
@@ -493,6 +524,11 @@ class Control:
         if attempt is None or attempt.id != replica.attempt:
             return _released(1)
         return wanted(live.life, live.spec, (replica.role, replica.index), live.meeting)
+
+
+def _suspended(job: str) -> Reason:
+    message = f"It is suspended until it is resumed: job.resume(), or footplate jobs resume {job}."
+    return Reason(code=ReasonCode.SUSPENDED, message=message)
 
 
 def _refuse_one_run(turn: Turn) -> None:

@@ -6,7 +6,7 @@ it looks only at the records and does whatever is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from footplate_spec import (
@@ -32,8 +32,8 @@ _STEPS = [ReplicaState.PENDING, ReplicaState.PREPARING, ReplicaState.READY, Repl
 _RAN = {ReplicaState.RUNNING, ReplicaState.SUCCEEDED, ReplicaState.LOST}
 
 
-def admit(turn: Turn, cluster: str, placed: Iterable[Placed], *, declared: bool) -> None:
-    """Give a waiting job its next attempt."""
+def admit(turn: Turn, cluster: str, placed: Sequence[Placed], *, declared: bool, price: float = 0.0) -> None:
+    """Give a waiting job its next attempt; ``price`` is that of an hour."""
     number = turn.job.attempt + 1
     turn.attempt = AttemptRecord(
         id=attempt_id(turn.job.id, number),
@@ -41,6 +41,8 @@ def admit(turn: Turn, cluster: str, placed: Iterable[Placed], *, declared: bool)
         number=number,
         cluster=cluster,
         created=turn.now,
+        gpu=sum(len(gpus) for *_, gpus in placed),
+        price=price,
     )
     turn.replicas = {
         (role, index): ReplicaRecord(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from footplate_spec import Cause, CauseCode, JobSpec, JobState, Reason, ReasonCode
+from footplate_spec import After, Cause, CauseCode, JobState, Reason, ReasonCode
 
 from ..store.dependencies import Dependency
 
@@ -27,14 +27,14 @@ class Dependencies:
         self._dependents: dict[str, set[str]] = {}
         self.unread: set[str] = set()  # jobs for which the store has not been asked yet
 
-    def expect(self, job: str, spec: JobSpec) -> None:
-        """A job waits for what its spec says, and for nothing else."""
+    def expect(self, job: str, after: Sequence[After]) -> None:
+        """A job waits for these, and for nothing else."""
         self.forget(job)
-        if spec.after:
+        if after:
             self.unread.add(job)
-            self._of[job] = {after.job: Dependency(after.job, after.outcome) for after in spec.after}
-            for after in spec.after:
-                self._dependents.setdefault(after.job, set()).add(job)
+            self._of[job] = {one.job: Dependency(one.job, one.outcome) for one in after}
+            for one in after:
+                self._dependents.setdefault(one.job, set()).add(job)
 
     def found(self, job: str, stored: Iterable[Dependency]) -> None:
         """Take over the ends that the store knows."""

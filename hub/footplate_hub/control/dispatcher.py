@@ -16,6 +16,7 @@ from dataclasses import replace
 from footplate_spec import JOB_FINAL, EventKind, JobState, Reason, ReasonCode
 from footplate_spec.units import format_bytes
 
+from ..queue.budgets import hourly
 from ..queue.memory import Memory
 from ..queue.model import Admission, Preemption
 from ..queue.schedule import Pass
@@ -31,7 +32,7 @@ from .dependencies import never_satisfied
 from .explanations import Explanations
 from .foresight import Foresight
 from .life import Life, Turn
-from .specs import read_spec
+from .specs import outline
 from .turns import Turns
 
 __all__ = ["Dispatcher"]
@@ -122,20 +123,21 @@ class Dispatcher:
         live = self._board.jobs.get(row.id)
         if live is None:
             if row.state is JobState.QUEUED:
-                live = LiveJob(Life(row), read_spec(row.spec))
-                self._board.dependencies.expect(live.id, live.spec)
+                live = LiveJob(Life(row))
+                self._board.dependencies.expect(live.id, outline(row.spec).after)
                 self._board.sync(live)
-                self.arrays.due.add(row.parent or row.id)
+                if row.parent is not None or outline(row.spec).array:
+                    self.arrays.due.add(row.parent or row.id)
             return
         async with live.lock:
             if live.life.live or row.state.value not in EDITABLE:
                 return
             if live.life.job.spec != row.spec or live.life.job.place != row.place:
                 # Its course is ours; what a person may edit is the row's.
-                before, live.spec = live.spec, read_spec(row.spec)
-                if live.spec.after != before.after:
-                    self._board.dependencies.expect(live.id, live.spec)
                 life = live.life
+                after = outline(row.spec).after
+                if after != outline(life.job.spec).after:
+                    self._board.dependencies.expect(live.id, after)
                 live.life = Life(_edited(life.job, row), life.attempt, life.replicas)
                 self._board.sync(live)
 
@@ -172,7 +174,7 @@ class Dispatcher:
         plan = current.plan()
         self.advice.renew(current.advisor())
         self._foresight.note(snapshot, plan)
-        self.explanations.note(plan)
+        self.explanations.note(current.verdicts)
         for start in range(0, len(plan.admit), _CHUNK):
             await self._admit(plan.admit[start : start + _CHUNK])
         await self._make_room(plan.preempt)
@@ -241,7 +243,8 @@ class Dispatcher:
                     continue
                 turn = Turn(live.life, live.spec, time.time())
                 placed, declared = self._place(admission, taken)
-                admit(turn, admission.cluster, placed, declared=declared)
+                price = hourly(self._board.prices, ((p.flavor, p.need) for p in admission.placements))
+                admit(turn, admission.cluster, placed, declared=declared, price=price)
                 turns[live.id] = (live, turn)
             if turns:
                 await self._store(turns)

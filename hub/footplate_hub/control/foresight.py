@@ -8,11 +8,12 @@ the same after a restart.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -84,13 +85,9 @@ class Foresight:
         asked = replace(plan, blocked=(*plan.blocked, Blocked.because((workload,), reason)))
         forecaster = queue_eta.Forecaster(self._forecaster.durations, self._forecaster.errors)
         async with self._one:
-            names, now = self._names(), time.time()
+            names, now = _Names(self._board), time.time()
             forecast = await asyncio.to_thread(forecaster.forecast, snapshot, asked, now, names)
         return _answer(forecast.of(workload))
-
-    def _names(self) -> dict[str, str]:
-        names = {id_: live.spec.name for id_, live in self._board.jobs.items()}
-        return names | {id_: live.spec.name for id_, live in self._board.attempts.items()}
 
     def _due(self) -> bool:
         old = self._forecast is None or self._forecast[0] < time.time() - _FRESH
@@ -103,7 +100,7 @@ class Foresight:
         """Everything that a forecast needs, taken now; calling it may be done in a thread."""
         assert self._last is not None
         snapshot, plan = self._last
-        names, now = self._names(), time.time()
+        names, now = _Names(self._board), time.time()
         self._new = False
         return lambda: (now, self._forecaster.forecast(snapshot, plan, now, names))
 
@@ -204,6 +201,25 @@ class Foresight:
             median_error=_median([abs((row.started or 0.0) - row.middle) for row in self._outcomes]),
             median_width=_median([row.high - row.low for row in self._outcomes]),
         )
+
+
+class _Names(Mapping[str, str]):
+    """Of jobs and attempts by id; of those who wait only the first are ever asked for."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __getitem__(self, id_: str) -> str:
+        live = self._board.attempts.get(id_) or self._board.jobs.get(id_)
+        if live is None:
+            raise KeyError(id_)
+        return live.spec.name
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain(self._board.jobs, self._board.attempts)
+
+    def __len__(self) -> int:
+        return len(self._board.jobs) + len(self._board.attempts)
 
 
 def _verdict(row: Given) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from pydantic import BaseModel
+
 from footplate_spec import Group
 
 from ..quota_tree import WrongPlaceError, check_groups
@@ -23,9 +25,9 @@ class ChangedMeanwhileError(Exception):
     """Somebody else changed the group since its author looked; the message is one sentence."""
 
 
-def etag_of(group: Group) -> str:
-    """Names what a group is: another one of the same name has another."""
-    return hashlib.blake2s(group.model_dump_json().encode(), digest_size=8).hexdigest()
+def etag_of(document: BaseModel) -> str:
+    """Names what a group, or anything, is: another one of the same name has another."""
+    return hashlib.blake2s(document.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
 class LiveGroups:
@@ -116,6 +118,7 @@ class LiveGroups:
 
     def _check(self, groups_: Mapping[str, Group]) -> None:
         try:
-            check_groups(list(groups_.values()), self._settings.flavors)
+            priced = bool(self._settings.prices.flavors)
+            check_groups(list(groups_.values()), self._settings.flavors, priced=priced)
         except WrongPlaceError as error:
             raise Refused(str(error)) from None

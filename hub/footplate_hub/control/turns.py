@@ -61,7 +61,6 @@ class Turns:
     def stored(self, live: LiveJob, turn: Turn) -> None:
         """Let a stored turn be seen. The caller holds the job's lock."""
         before, live.life = live.life, turn.after
-        live.spec = turn.spec
         after = live.life
         if after.job.stopping != before.job.stopping:
             live.stopping_since = time.monotonic() if after.job.stopping else None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobState, ReplicaState
+from footplate_spec import REPLICA_FINAL, Cause, CauseCode, ReplicaState
 
 from ..store import Database, StoreError, attempts
 from .board import Board, LiveJob
@@ -42,6 +42,10 @@ class Watchdog:
             now = time.monotonic()
             if self._dispatcher.disk_low is not None:
                 self._dispatcher.wake()
+            self._board.spending.renew(time.time())
+            if self._board.spending.renewed:
+                self._board.spending.renewed = False
+                self._dispatcher.wake()  # those wait for it whom a budget stopped
             self._dispatcher.explanations.store_new()
             if not self._database.sqlite:
                 self._dispatcher.poll()  # other services take in jobs, too
@@ -76,11 +80,11 @@ class Watchdog:
         """Waiting jobs that no event told of: there are none, unless something is broken."""
         try:
             async with self._database.read() as connection:
-                rows = await attempts.open_jobs(connection)
+                ids = await attempts.queued(connection)
+                missed = await attempts.read_jobs(connection, ids - self._board.jobs.keys())
         except StoreError as error:
             log.warning("the store was not compared: %s", error)
             return
-        missed = [row for row in rows if row.state is JobState.QUEUED and row.id not in self._board.jobs]
         for row in missed:
             log.warning("%s waits, and nobody had told", row.id)
             await self._dispatcher.take_in(row)

@@ -6,6 +6,8 @@ a browser session and the command line may use the service, and nothing else of 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from ..settings import load_settings
 from ..supervisor.folder import DataFolder
 from ..supervisor.platform import Platform
-from .words import ACCESS, ADMIN, SUBMIT, SUPERVISOR
+from .words import ACCESS, ADMIN, START, SUBMIT, SUPERVISOR
 
 __all__ = ["configure"]
 
@@ -81,7 +83,18 @@ def _proxy(c: Any, platform: Platform) -> None:
     proxy.traefik_api_url = f"http://127.0.0.1:{platform.ports.proxy_api}"
     proxy.traefik_api_username = "hub"
     # What is in the routes' file wins over this, so it is made once and kept.
-    proxy.traefik_api_password = platform.folder.secret("proxy_password")
+    password = platform.folder.secret("proxy_password")
+    proxy.traefik_api_password = password
+    proxy.traefik_api_hashed_password = _hashed(password)
+
+
+def _hashed(secret: str) -> str:
+    """An htpasswd entry that Traefik checks at once.
+
+    The default, bcrypt, makes weak passwords dear to guess: a third of a second for every question that the
+    hub asks, several a start of a dev machine. Our secret is random and too long to be guessed at any price.
+    """
+    return "{SHA}" + base64.b64encode(hashlib.sha1(secret.encode(), usedforsecurity=False).digest()).decode()
 
 
 def _scopes(c: Any, platform: Platform) -> None:
@@ -121,7 +134,7 @@ def _scopes(c: Any, platform: Platform) -> None:
 
 
 def _dev_machines(c: Any, platform: Platform) -> None:
-    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.Spawner.cmd = [sys.executable, "-m", START, "jupyterhub.singleuser"]
     c.Spawner.default_url = "/lab"
     c.Spawner.poll_interval = 5
     c.Spawner.start_timeout = 120

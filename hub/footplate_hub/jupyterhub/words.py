@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCESS", "ADMIN", "DEV_MARK", "SUBMIT", "SUPERVISOR"]
+__all__ = ["ACCESS", "ADMIN", "DEV_MARK", "START", "SUBMIT", "SUPERVISOR"]
 
 ACCESS = "access:services!service=footplate"
 """Scope: one may talk to the service at all."""
@@ -12,6 +12,9 @@ SUBMIT = "custom:footplate:submit"
 
 ADMIN = "custom:footplate:admin"
 """Scope: one administers the platform."""
+
+START = "footplate_hub.jupyterhub.start"
+"""Module that starts a program of JupyterHub, hub or dev machine."""
 
 SUPERVISOR = "supervisor"
 """The hub's service as which the supervisor stops dev machines."""

@@ -38,7 +38,11 @@ class Admitter:
         if self._person_refuses(workload, prospect.gpus, end):
             return None
         short_of_room = []
-        ways = [way for way in prospect.ways if held_at(self._snapshot, way.option.cluster) is None]
+        ways = [
+            way
+            for way in prospect.ways
+            if held_at(self._snapshot, way.option.cluster) is None and self._affords(workload, way.demand)
+        ]
         for way in ways:
             if not standing.quotas.allows(workload.group, way.demand):
                 continue
@@ -54,17 +58,21 @@ class Admitter:
         made = self._making_room.make(workload, prospect, ways)
         return made if made is not None else self._reserve(workload, prospect, short_of_room)
 
-    def would_start(self, workload: Workload, prospect: Prospect) -> bool:
-        """Whether `consider` would let it start; nothing changes."""
+    def would_start(self, workload: Workload, prospect: Prospect, *, renewed: bool = False) -> bool:
+        """Whether `consider` would let it start; nothing changes. ``renewed``: if no budget were short."""
         if workload.waits is not None or held_group(self._snapshot, workload.group) is not None:
             return False
         end = self._standing.end(workload)
         return not self._person_refuses(workload, prospect.gpus, end) and any(
             held_at(self._snapshot, way.option.cluster) is None
+            and (renewed or self._affords(workload, way.demand))
             and self._standing.quotas.allows(workload.group, way.demand)
             and self._place(workload, prospect, way, end) is not None
             for way in prospect.ways
         )
+
+    def _affords(self, workload: Workload, asked: Mapping[Place, Amount]) -> bool:
+        return self._standing.budgets_open.allows(workload.group, asked, workload.time_limit)
 
     def _person_refuses(self, workload: Workload, gpus: int, end: float) -> bool:
         return not self._standing.quotas.allows_person(
@@ -126,6 +134,7 @@ class Admitter:
             or not standing.quotas.allows(workload.group, asked)
             or standing.kept_quota(workload.group, asked, end)
             or self._person_refuses(workload, gpus, end)
+            or not self._affords(workload, asked)
         ):
             return None
         return fit(self._nodes, room, prospect.mask, shape, way.option, replicas=counts)

@@ -123,7 +123,7 @@ class Advisor:
         if workload.waits is not None:
             return []
         found: list[Fix] = []
-        until = self._stage(workload).until
+        until = [*self._stage(workload).until, *self._stage(workload).affordable(workload)]
         for family in families(workload, self._nodes, freedom, until):
             if len(found) == most:
                 break
@@ -138,6 +138,10 @@ class Advisor:
         verdict = verdict or self.check(workload)
         if verdict.at is not None:
             found.append(Fix("wait", "no change", workload, verdict.at))
+        renewal = self._stage(workload).renewal(workload)
+        if renewal is not None:
+            group, when = renewal
+            found.append(Fix("wait", f"no change, once the budget of group {group} renews", workload, when))
         return found
 
     def _two_changes(self, workload: Workload, freedom: Freedom) -> Iterator[Fix]:
@@ -232,6 +236,24 @@ class _Stage:
     def starts(self, workload: Workload) -> bool:
         """Whether it starts now."""
         return self._admitter.would_start(workload, self._prospect(workload))
+
+    def affordable(self, workload: Workload) -> list[float]:
+        """Seconds for which budgets let it run, where that is less than it asks for."""
+        ways, budgets = self._prospect(workload).ways, self._standing.budgets_open
+        found = {budgets.affordable(workload.group, way.demand) for way in ways} if budgets else set()
+        return sorted(seconds for seconds in found if seconds < workload.time_limit)
+
+    def renewal(self, workload: Workload) -> tuple[str, float] | None:
+        """Whose budget must renew, and when, if budgets are all that it lacks and will be enough then."""
+        prospect, budgets = self._prospect(workload), self._standing.budgets_open
+        if not budgets or not self._admitter.would_start(workload, prospect, renewed=True):
+            return None
+        for way in prospect.ways:
+            short = budgets.shortages(workload.group, way.demand, workload.time_limit)
+            if short and all(shortage.ends for shortage in short):
+                last = max(short, key=lambda shortage: shortage.renews)
+                return last.group, last.renews
+        return None
 
     def outcome(self, workload: Workload) -> tuple[Admission | Reservation | None, Reason | None]:
         """What its turn brings, and why it does not start; the stage stays as it is."""

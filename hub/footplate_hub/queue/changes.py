@@ -220,12 +220,12 @@ def _replicas(workload: Workload, role: RoleShape, whose: str) -> Family:
 
 def _less(workload: Workload, role: RoleShape, whose: str) -> Iterator[Family]:
     """Fewer GPUs, with their part of the rest where that alone does not help; fewer cores, less memory."""
-    need = role.need
+    need, each = role.need, " for each replica" if role.replicas > 1 else ""
 
     def family(most: int, made: Callable[[int], Amount], *, spare: bool = False) -> Iterator[Family]:
         def change(number: int) -> Change:
             new = made(most - 1 - number)
-            says = f"{_instead(new, need)}{whose}"
+            says = f"{_instead(new, need)}{each}{whose}"
             return Change("resources", says, _with_role(workload, replace(role, need=new)))
 
         if most > 1:

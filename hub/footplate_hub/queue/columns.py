@@ -40,13 +40,16 @@ class Columns:
         self._groups: dict[str, int] = {}
         self._domains: dict[str, int] = {}
         self._domain_of: dict[tuple[str, tuple[str, ...]], int] = {}
-        self._lines: tuple[Line, ...] = ()  # the snapshot's: held, so that no other object gets one's id
+        self._of_line: dict[int, Line] = {}  # by slot: held, so that no other object gets one's id
         self._ids: Ids = np.zeros(0, dtype=np.int64)  # of the snapshot's lines, in its order
         self._slots: Ids = np.zeros(0, dtype=np.int64)
         self._of_slot: Ids = np.zeros((0, 3), dtype=np.int64)  # shape, group, domain
         self.workloads: NDArray[np.object_] = np.zeros(0, dtype=object)
         self.owners: dict[str, int] = {}
-        self._numbers: NDArray[np.float64] = np.zeros((0, 6))  # slot, limit, priority, waits, owed, owner
+        # slot, limit, priority, waits, owed, owner, number
+        self._numbers: NDArray[np.float64] = np.zeros((0, 7))
+        self._counted = 0  # workloads that were ever here
+        self.numbering = object()
         self.update(snapshot.lines)
 
     def __len__(self) -> int:
@@ -63,33 +66,69 @@ class Columns:
         if len(ids) == len(self._ids) and (ids == self._ids).all():
             self._derive()
             return
-        order = np.argsort(self._ids)
-        at = (
-            np.searchsorted(self._ids, ids, sorter=order)
-            if len(order)
-            else np.zeros(len(ids), dtype=np.int64)
-        )
-        at = order[np.minimum(at, len(order) - 1)] if len(order) else at
-        known = self._ids[at] == ids if len(order) else np.zeros(len(ids), np.bool_)
-        slots = np.full(len(ids), -1, dtype=np.int64)
-        slots[known] = self._slots[at[known]]
-        gone = np.ones(len(self._of_slot), np.bool_)
-        gone[slots[known]] = False
-        if len(self.workloads):
-            self._keep(~gone[self._numbers[:, 0].astype(np.int64)])
-        new = np.flatnonzero(~known).tolist()
-        slots[new] = range(len(self._of_slot), len(self._of_slot) + len(new))
-        self._add([lines[i] for i in new])
-        self._lines, self._ids, self._slots = lines, ids, slots
+        slots = self._known(ids)
+        new = np.flatnonzero(slots < 0).tolist()
+        stays = np.zeros(len(self._of_slot), np.bool_)
+        stays[slots[slots >= 0]] = True
+        gone = self._slots[~stays[self._slots]].tolist()
+        before = {(self._of_line[slot].group, self._of_line[slot].shape): slot for slot in gone}
+        came: list[tuple[int, Workload]] = []
+        left: list[Workload] = []
+        fresh: list[Line] = []
+        for i in new:
+            line = lines[i]
+            slot = before.get((line.group, line.shape), -1)
+            if slot < 0:
+                slot = len(self._of_slot) + len(fresh)
+                fresh.append(line)
+                came += [(slot, workload) for workload in line.workloads]
+            else:
+                stays[slot] = True
+                were, are = self._of_line[slot].workloads, line.workloads
+                same = {id(workload) for workload in were}.intersection(map(id, are))
+                came += [(slot, workload) for workload in are if id(workload) not in same]
+                left += [workload for workload in were if id(workload) not in same]
+            slots[i] = slot
+            self._of_line[slot] = line
+        for slot in gone:
+            if not stays[slot]:
+                del self._of_line[slot]
+        self._leave(stays, left)
+        self._add_slots(fresh)
+        self._add(came)
+        self._ids, self._slots = ids, slots
         self._derive()
 
-    def _add(self, lines: list[Line]) -> None:
-        if not lines:
+    def _known(self, ids: Ids) -> Ids:
+        """The slots of lines that are the same objects as before; -1 for others."""
+        slots = np.full(len(ids), -1, dtype=np.int64)
+        if len(self._ids):
+            order = np.argsort(self._ids)
+            at = np.searchsorted(self._ids, ids, sorter=order)
+            at = order[np.minimum(at, len(order) - 1)]
+            known = self._ids[at] == ids
+            slots[known] = self._slots[at[known]]
+        return slots
+
+    def _leave(self, stays: Mask, left: list[Workload]) -> None:
+        """Let go of lines that do not stay, and of some workloads of those that do."""
+        if not len(self.workloads):
             return
-        first = len(self._of_slot)
-        self._of_slot = np.concatenate([self._of_slot, np.array([self._of(line) for line in lines])])
-        workloads = [w for line in lines for w in line.workloads]
-        slots = np.repeat(np.arange(first, first + len(lines)), [len(line.workloads) for line in lines])
+        keep = stays[self._numbers[:, 0].astype(np.int64)]
+        keep[[bisect.bisect_left(self.workloads, w.rank, key=_rank) for w in left]] = False
+        if not keep.all():
+            self._keep(keep)
+
+    def _add_slots(self, lines: list[Line]) -> None:
+        if lines:
+            self._of_slot = np.concatenate([self._of_slot, np.array([self._of(line) for line in lines])])
+
+    def _add(self, came: list[tuple[int, Workload]]) -> None:
+        """Sort in workloads, each with its slot."""
+        if not came:
+            return
+        slots = [slot for slot, _ in came]
+        workloads = [workload for _, workload in came]
         rows = np.empty(len(workloads), dtype=object)
         rows[:] = workloads
         numbers = np.column_stack(
@@ -100,8 +139,10 @@ class Columns:
                 [w.waits is not None for w in workloads],
                 [w.owed for w in workloads],
                 [self.owners.setdefault(w.owner, len(self.owners)) for w in workloads],
+                np.arange(self._counted, self._counted + len(workloads)),
             ]
         ).astype(np.float64)
+        self._counted += len(workloads)
         if len(workloads) * 8 > len(self.workloads):
             self.workloads = np.concatenate([self.workloads, rows])
             self._numbers = np.concatenate([self._numbers, numbers])
@@ -137,6 +178,7 @@ class Columns:
         self.waits: Mask = self._numbers[:, 3] > 0
         self.owed: Mask = self._numbers[:, 4] > 0
         self.owner: Ids = self._numbers[:, 5].astype(np.int64)
+        self.number: Ids = self._numbers[:, 6].astype(np.int64)  # of each workload for good, while this lives
         self.slot_shape, self.slot_group = self._of_slot[:, 0], self._of_slot[:, 1]
         self.group: Ids = self.slot_group[self.slot]
         self.members = Members(self._of_slot[self.slot, 2], self.group, self.orders, self.groups)

@@ -12,6 +12,7 @@ from footplate_spec.reasons import Reason, ReasonCode, dominant
 
 from . import never, room_reasons
 from .admission import held_at, held_group
+from .budget_reasons import budget_reason, kept_budget
 from .fit import feasible
 from .model import Reservation, Snapshot, Workload
 from .nodes import Nodes
@@ -26,9 +27,10 @@ _ORDER = {code: place for place, code in enumerate(ReasonCode)}
 
 
 def _closeness(reason: Reason) -> tuple[int, ...]:
-    """Larger is closer to starting: less fundamental causes, and fewer of them; or else larger nodes."""
-    largest = reason.numbers.get("largest", {}).get("gpu", 0)
-    return (*(_ORDER[cause.code] for cause in (reason, *reason.causes)), len(_ORDER), largest)
+    """Larger is closer to starting: less fundamental causes, and fewer of them; or else better nodes."""
+    codes = dict.fromkeys(cause.code for cause in (reason, *reason.causes))
+    nodes = reason.numbers.get("nodes", reason.numbers.get("largest", {}).get("gpu", 0))
+    return (*(_ORDER[code] for code in codes), len(_ORDER), nodes)
 
 
 class Explainer:
@@ -93,6 +95,8 @@ class Explainer:
         held = held_at(self._snapshot, way.option.cluster)
         codes = [held.code] if held is not None else []
         codes += [quota_reason(s).code for s in standing.quotas.shortages(workload.group, way.demand)]
+        if not standing.budgets.allows(workload.group, way.demand, workload.time_limit):
+            codes.append(ReasonCode.LIMIT_REACHED)
         never = self._cached_never(prospect, way)
         if never is not None:
             return [*codes, never.code]
@@ -132,7 +136,11 @@ class Explainer:
         held = held_at(self._snapshot, way.option.cluster)
         if held is not None:
             causes.append(held)
-        causes += [quota_reason(s) for s in standing.quotas.shortages(workload.group, way.demand)]
+        quotas = [quota_reason(s) for s in standing.quotas.shortages(workload.group, way.demand)]
+        larger = [reason for reason in quotas if reason.code == ReasonCode.EXCEEDS_MAX_QUOTA]
+        causes += larger or quotas  # what must be larger anyway is not also waited for
+        short = standing.budgets.shortages(workload.group, way.demand, workload.time_limit)
+        causes += [budget_reason(shortage) for shortage in short]
         never = self._cached_never(prospect, way)
         if never is not None:
             return [*causes, never]
@@ -184,11 +192,15 @@ class Explainer:
             room is None
             or standing.kept_quota(workload.group, way.demand, end)
             or standing.kept_person(workload.group, workload.owner, prospect.gpus, end)
+            or not standing.budgets_open.allows(workload.group, way.demand, workload.time_limit)
             or not feasible(self._nodes, room, prospect.mask, prospect.shape, way.option)
         )
 
     def _reserved(self, workload: Workload, way: Way) -> Reason:
         standing = self._standing
+        spent = (workload.group, way.demand, workload.time_limit)
+        if standing.budgets.allows(*spent) and not standing.budgets_open.allows(*spent):
+            return kept_budget(standing.budgets_open.shortages(*spent)[0])
         starts = [standing.starts[place] for place in way.option.places if place in standing.starts]
         closed = any(place in standing.closed for place in way.option.places)
         start = min(starts or standing.starts.values(), default=math.inf)

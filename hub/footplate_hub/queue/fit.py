@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .competing import fit_competing
 from .model import Placement, RoleShape, Shape
 from .nodes import Mask, Nodes, Room, vector
 from .ways import Option
@@ -131,12 +132,11 @@ class _Gang:
         if self.shape.topology == "node":
             return None
         for domains in self.nodes.domains:
-            spots = self._one_domain(domains[self.rows])
-            if spots is not None:
+            rack = self.shape.topology == "rack"
+            spots = self._one_domain(domains[self.rows], exact=rack)
+            if spots is not None or rack:
                 return spots
-            if self.shape.topology == "rack":
-                return None
-        return self._spread(np.arange(len(self.room)))
+        return self._spread(np.arange(len(self.room)), exact=True)
 
     def _one_node(self) -> int | None:
         """The node that takes all of it and has the least left then."""
@@ -156,7 +156,7 @@ class _Gang:
         order = np.lexsort((share[:, 1], share[:, 0], left[:, 2]))
         return int(candidates[order[0]]) + self.begin
 
-    def _one_domain(self, domains: NDArray[np.int64]) -> Spots | None:
+    def _one_domain(self, domains: NDArray[np.int64], *, exact: bool) -> Spots | None:
         """Within the part of the cluster that takes all of it and has the least room to spare."""
         spare = np.zeros(int(domains.max(initial=-1)) + 1, dtype=np.int64)
         able = np.ones(len(spare), np.bool_)
@@ -166,18 +166,24 @@ class _Gang:
             spare += sums
         candidates = np.flatnonzero(able)
         for domain in candidates[np.argsort(spare[candidates], kind="stable")].tolist():
-            spots = self._spread(np.flatnonzero(domains == domain))
+            spots = self._spread(np.flatnonzero(domains == domain), exact=exact)
             if spots is not None:
                 return spots
         return None
 
-    def _spread(self, where: NDArray[np.intp]) -> Spots | None:
-        """Within some nodes, on as few as it takes."""
+    def _spread(self, where: NDArray[np.intp], *, exact: bool) -> Spots | None:
+        """Within some nodes, on as few as it takes; ``exact``: wherever it goes, if it must."""
         for order in self._orders():
             spots = self._in_order(where, order)
             if spots is not None:
                 return spots
-        return None
+        if not exact or len(self.needs) == 1:
+            return None
+        counts = [counts[where] for counts in self.counts]
+        found = fit_competing(self.room[where], self.needs, counts, self.replicas)
+        if found is None:
+            return None
+        return [[(self.begin + int(where[row]), count) for row, count in taken] for taken in found]
 
     def _orders(self) -> Iterator[tuple[int, ...]]:
         """The most demanding role first; then, where roles compete for nodes, other orders."""

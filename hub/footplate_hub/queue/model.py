@@ -17,6 +17,7 @@ __all__ = [
     "Admission",
     "Amount",
     "Blocked",
+    "Budget",
     "ClusterModel",
     "GroupModel",
     "Limit",
@@ -27,12 +28,14 @@ __all__ = [
     "Plan",
     "Policy",
     "Preemption",
+    "Price",
     "Quota",
     "Reservation",
     "RoleShape",
     "Running",
     "Shape",
     "Snapshot",
+    "Spent",
     "Workload",
 ]
 
@@ -91,6 +94,47 @@ class PersonLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What was used over time: GPU-seconds, and money."""
+
+    gpu_seconds: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a group, with all groups below it, may use within the period that is on.
+
+    Parameters
+    ----------
+    gpu_seconds, cost
+        None is no limit.
+    begins, renews
+        Unix seconds of the period.
+    ended
+        What attempts that have ended used within it.
+    period, currency
+        Their names, for people.
+    """
+
+    gpu_seconds: float | None
+    cost: float | None
+    begins: float
+    renews: float
+    ended: Spent = Spent()
+    period: str = "month"
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an hour of one GPU and of one core costs on nodes of a flavor."""
+
+    gpu_hour: float = 0.0
+    core_hour: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How those who wait are ordered, and whether any may pass one that cannot start.
 
@@ -136,6 +180,7 @@ class GroupModel:
     policy: Policy | None = None
     used: float = 0.0
     held: Reason | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +342,8 @@ class Running:
         It has been told to make room, or to end: it is nobody's victim again.
     preemptible
         False: it is never stopped for others, whatever their priority.
+    cost
+        What an hour of it costs, at the prices that held when it was admitted.
     """
 
     id: str
@@ -310,6 +357,12 @@ class Running:
     owner: str = ""
     stopping: bool = False
     preemptible: bool = True
+    cost: float = 0.0
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs that it holds."""
+        return sum(placement.need.gpu for placement in self.placements)
 
 
 @dataclass(frozen=True)
@@ -320,6 +373,8 @@ class Snapshot:
     ----------
     clusters, groups
         By name. A cluster or group that is not named here has no policy, quota or limit of its own.
+    prices
+        By flavor; what has no price costs nothing.
     """
 
     nodes: tuple[NodeModel, ...]
@@ -327,6 +382,7 @@ class Snapshot:
     running: tuple[Running, ...] = ()
     groups: Mapping[str, GroupModel] = field(default_factory=dict)
     clusters: Mapping[str, ClusterModel] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     @staticmethod
     def lines_of(workloads: Iterable[Workload]) -> tuple[Line, ...]:

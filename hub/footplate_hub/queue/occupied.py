@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from .budgets import Budgets
 from .endings import Endings, Holdings
 from .model import GroupModel, Place, Running
 from .nodes import Ids, Mask, Nodes, Room, vector
@@ -105,7 +106,7 @@ class Occupied:
             ]
         )
 
-    def standing(self, now: float, groups: list[str]) -> Standing:
+    def standing(self, now: float, groups: list[str], budgets: Budgets) -> Standing:
         """What a pass begins with; ``groups`` will be asked for."""
         for place in self._nodes.pools:  # what is found out here need not be found out by every copy
             self._quotas.bounds(place, groups)
@@ -127,9 +128,8 @@ class Occupied:
             place=self._place,
             amount=self._amounts,
         )
-        standing = Standing(
-            self._nodes, self._quotas.copy(), self._free.copy(), timeline, Endings(held), now=now
-        )
+        quotas, free = self._quotas.copy(), self._free.copy()
+        standing = Standing(self._nodes, quotas, free, timeline, Endings(held), budgets=budgets, now=now)
         standing.stopping = self.attempts[self._numbers[:, 4] > 0].tolist()
         return standing
 

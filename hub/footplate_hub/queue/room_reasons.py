@@ -51,8 +51,8 @@ def no_room(nodes: Nodes, prospect: Prospect, option: Option, free: Room, *, end
 
 
 def _of(left: Amount, total: Amount, name: str) -> str:
-    has = f"{bare(getattr(left, name), name)} of {bare(getattr(total, name), name)}"
-    return f"{has} is" if name == "memory" else f"{has} are"
+    has = bare(getattr(left, name), name)
+    return f"{has} of {bare(getattr(total, name), name)} {'is' if name == 'memory' or has == '1' else 'are'}"
 
 
 def _are(words: str) -> str:

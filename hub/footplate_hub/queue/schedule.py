@@ -18,6 +18,7 @@ from footplate_spec.reasons import Reason, ReasonCode
 from . import room_reasons
 from .admission import Admitter
 from .advise import Advisor, World
+from .budgets import Budgets
 from .explain import Explainer
 from .making_room import RoomMade, Stoppable
 from .memory import Memory
@@ -56,14 +57,23 @@ def schedule(snapshot: Snapshot, now: float, memory: Memory | None = None) -> Pl
 
 
 class Pass:
-    """What is known and what has been decided while one pass goes on."""
+    """What is known and what has been decided while one pass goes on.
+
+    Attributes
+    ----------
+    verdicts
+        What `plan` says of those who stay.
+    """
+
+    verdicts: Verdicts
 
     def __init__(self, snapshot: Snapshot, now: float, memory: Memory | None = None) -> None:
         self._snapshot = snapshot
         self._now = now
         self._forms, self._columns, occupied = (memory or Memory()).recall(snapshot)
         nodes = self._forms.nodes
-        self._standing = occupied.standing(now, self._columns.groups)
+        budgets = Budgets(snapshot.groups, snapshot.prices, snapshot.running, now)
+        self._standing = occupied.standing(now, self._columns.groups, budgets)
         self._screen = Screen(snapshot, self._forms, self._columns, occupied, self._standing)
         self._stoppable = Stoppable(snapshot.running)
         self._admitter = Admitter(snapshot, nodes, self._standing, self._stoppable, now)
@@ -180,18 +190,14 @@ class Pass:
                 prospect = self._forms.prospects[columns.slot_shape[slot]]
                 known[key] = CODES.index(self._explainer.code(workload, prospect))
             self._codes[row] = known[key]
-        return Plan(
-            admit=tuple(self._admit.values()),
-            preempt=tuple(self._preempt),
-            reserve=tuple(self._reserve),
-            blocked=Verdicts(
-                columns,
-                self._forms,
-                codes=self._codes,
-                stays=stays,
-                told=self._told,
-                kept=self._kept,
-                explainer=self._explainer,
-                use=self._use,
-            ),
+        self.verdicts = Verdicts(
+            columns,
+            self._forms,
+            codes=self._codes,
+            stays=stays,
+            told=self._told,
+            kept=self._kept,
+            explainer=self._explainer,
+            use=self._use,
         )
+        return Plan(tuple(self._admit.values()), tuple(self._preempt), tuple(self._reserve), self.verdicts)

@@ -11,6 +11,7 @@ import numpy as np
 from footplate_spec.reasons import ReasonCode
 
 from .admission import held_at, held_group
+from .budget_rows import BudgetRows
 from .columns import Columns
 from .forms import Forms
 from .model import Snapshot
@@ -46,6 +47,7 @@ class Screen:
         standing.changed.clear()
         self._kept = np.zeros(len(forms), np.bool_)
         self._persons = Persons(columns, forms, standing.quotas)
+        self._budgets = BudgetRows(columns, forms, standing.budgets)
         held = [held_at(snapshot, cluster) for cluster in forms.nodes.clusters]
         of_cluster = np.array([_NUMBER[h.code] if h else UNKNOWN for h in held], dtype=np.int64)
         self._held_code = of_cluster[forms.way_cluster] if len(forms) else np.zeros(0, np.int64)
@@ -89,7 +91,7 @@ class Screen:
         forms, standing = self._forms, self._standing
         reserved = forms.touching(standing.starts) | forms.touching(standing.closed)
         waits = self._pairs.any(self._short_of_room & ~reserved[self._pairs.way])
-        able = ~self._persons.refused & ~self.stays
+        able = ~self._persons.refused & ~self._budgets.refused & ~self.stays
         return np.asarray((self._starting | waits | self._entitled) & able)
 
     def _who_may_stop_others(self, occupied: Occupied) -> Mask:
@@ -123,6 +125,7 @@ class Screen:
         if standing.started:
             self._persons.look_again(standing.quotas, standing.started)
             standing.started.clear()
+        self._budgets.look_again()
         if not standing.changed:
             return False
         places = [number for number, place in enumerate(forms.places) if place in standing.changed]
@@ -165,9 +168,9 @@ class Screen:
         rows = pairs.most(code.astype(np.float64))
         rows[pairs.line < 0] = _NUMBER[ReasonCode.NO_MATCHING_FLAVOR]
         found = np.minimum(np.minimum(rows.astype(np.int64), self._stays_code), self._group_code)
-        found[self._persons.refused] = np.minimum(
-            found[self._persons.refused], _NUMBER[ReasonCode.LIMIT_REACHED]
-        )
+        refused = self._persons.refused | self._budgets.refused
+        found[refused] = np.minimum(found[refused], _NUMBER[ReasonCode.LIMIT_REACHED])
+        found[self._budgets.some] = UNKNOWN  # each way has a code of its own
         return np.asarray(found)
 
     def _quota_codes(self, lacking: Ids) -> Numbers:

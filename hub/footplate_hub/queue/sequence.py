@@ -137,6 +137,9 @@ class _Run:
     def drop(self) -> None:
         self._at += 1
 
+    def remove(self, row: int) -> None:
+        self._live[int(np.searchsorted(self._rows, row))] = 0
+
     def narrow(self, rows: NDArray[np.bool_]) -> None:
         self._view &= rows[self._rows]
 
@@ -162,11 +165,12 @@ class _Ranked:
 class _Keyed:
     """A domain whose groups go by the keys of an order.
 
+    Whoever is left out takes a turn along, though perhaps not its own; there is always one for those left.
     Keys and the rows that are first only grow, so what lies in the heap is at worst too early.
     """
 
     def __init__(self, rows: Ids, members: Members, order: Order, use: Use) -> None:
-        self._turns = _Run(rows)
+        self._turns, self._left = _Run(rows), _Run(rows)
         self._order, self._use = order, use
         groups = members.groups
         by_group = rows[np.argsort(groups[rows], kind="stable")]
@@ -178,7 +182,8 @@ class _Keyed:
         heapq.heapify(self._heap)
 
     def turn(self) -> int | None:
-        return self._turns.first()
+        left, turn = self._left.first(), self._turns.first()
+        return turn if left is not None and turn is not None else left
 
     def take(self) -> int | None:
         while self._heap:
@@ -193,12 +198,14 @@ class _Keyed:
                 heapq.heapreplace(self._heap, (now, first, number))
                 continue
             run.drop()
-            self._turns.first()
-            self._turns.drop()
+            self._left.remove(first)
+            if self._turns.first() is not None:
+                self._turns.drop()
             return first
         return None
 
     def narrow(self, rows: NDArray[np.bool_]) -> None:
         self._turns.narrow(rows)
+        self._left.narrow(rows)
         for _, run in self._runs:
             run.narrow(rows)

@@ -1,6 +1,6 @@
 """What stands in a pass: the room that is free, what is kept for those ahead, and the quotas of both.
 
-There are three views of both room and quotas, each no more than the one before:
+There are three views of both room and quotas, each no more than the one before (of budgets the first two):
 
 - what is free now;
 - what is open: less what is kept for those for whom others are being stopped;
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from .budgets import Budgets
 from .endings import Endings
 from .foreseen import Foreseen
 from .model import Amount, Place, Placement, Reservation, Running, Workload
@@ -46,6 +47,7 @@ class Standing:
         timeline: Timeline,
         endings: Endings,
         *,
+        budgets: Budgets,
         now: float,
     ) -> None:
         self._nodes = nodes
@@ -61,6 +63,7 @@ class Standing:
         self.ahead: list[Workload] = []  # for whom something is kept, in turn
         self.quotas = quotas
         self.quotas_open = quotas
+        self.budgets = self.budgets_open = budgets
         self.foreseen: Foreseen | None = None  # quotas, once something is reserved
         self.timeline = timeline
         self._endings = endings
@@ -79,7 +82,10 @@ class Standing:
             endings.remove(self.end(workload), workload.group, workload.owner, placements)
             for victim in victims:
                 endings.add(end_of(victim, self._now), victim.group, victim.owner, victim.placements)
-        other = Standing(self._nodes, self.quotas.copy(), self.free.copy(), timeline, endings, now=self._now)
+        quotas, budgets = self.quotas.copy(), self.budgets.copy()
+        other = Standing(
+            self._nodes, quotas, self.free.copy(), timeline, endings, budgets=budgets, now=self._now
+        )
         other.stopping = list(self.stopping)
         return other
 
@@ -139,6 +145,9 @@ class Standing:
             self.quotas_open.take(workload.group, workload.owner, placements)
         if self.foreseen is not None:
             self.foreseen.take(workload.group, workload.owner, placements, end)
+        self.budgets.take(workload.group, placements, workload.time_limit)
+        if self.budgets_open is not self.budgets:
+            self.budgets_open.take(workload.group, placements, workload.time_limit)
         if self._spare is not None:
             for place in option.places:
                 if end > self.starts.get(place, math.inf):
@@ -167,6 +176,7 @@ class Standing:
         if self.foreseen is None:
             self.foreseen = Foreseen(self.quotas_open, self._now)
         self.foreseen.reserve(reservation, workload, self.quotas_open, self._endings)
+        self._keep_budget(workload, reservation.placements)
         self._note(option.places)
 
     def close(self, place: Place, workload: Workload) -> None:
@@ -178,6 +188,13 @@ class Standing:
     def _keeps_for(self, workload: Workload) -> None:
         if not self.ahead or self.ahead[-1] is not workload:
             self.ahead.append(workload)
+
+    def _keep_budget(self, workload: Workload, placements: tuple[Placement, ...]) -> None:
+        """Let nobody behind it spend what it will need."""
+        if self.budgets:
+            if self.budgets_open is self.budgets:
+                self.budgets_open = self.budgets.copy()
+            self.budgets_open.take(workload.group, placements, workload.time_limit)
 
     def keep(self, workload: Workload, placements: tuple[Placement, ...], victims: Sequence[Running]) -> None:
         """Keep nodes for one for whom others stop, from now on."""
@@ -205,6 +222,7 @@ class Standing:
         self._endings.add(end, group, owner, placements)
         if self.foreseen is not None:  # it does not start at once, so may well end later
             self.foreseen.take(group, owner, placements, math.inf)
+        self._keep_budget(workload, placements)
         self.timeline.add(end, placements)
         self._kept_for.append((workload, placements, victims))
         self._leave_over(placements, victims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import overload
@@ -21,6 +22,8 @@ from .sequence import arrange
 __all__ = ["CODES", "Verdicts"]
 
 CODES = list(ReasonCode)
+_RESERVED = CODES.index(ReasonCode.RESERVED_FOR_AHEAD)
+_LIMITED = CODES.index(ReasonCode.LIMIT_REACHED)
 
 
 class Verdicts(Sequence[Blocked]):
@@ -32,6 +35,8 @@ class Verdicts(Sequence[Blocked]):
         Those who stay, by rank.
     codes
         The code of each, as a number in `CODES`.
+    numbers, numbering
+        A number for each that stays its own from pass to pass, as long as the numbering is the same object.
     """
 
     def __init__(
@@ -49,7 +54,11 @@ class Verdicts(Sequence[Blocked]):
         self._rows = np.flatnonzero(stays)
         self.workloads = columns.workloads[self._rows]
         self.codes = codes[self._rows]
+        self.numbers = columns.number[self._rows]
+        self.numbering = columns.numbering
+        self._reasons: dict[object, Reason] = {}
         self._slots = columns.slot[self._rows]
+        self._waits = columns.waits[self._rows]
         self._shapes = columns.slot_shape[self._slots]
         self._members = columns.members
         self._prospects = forms.prospects
@@ -61,27 +70,43 @@ class Verdicts(Sequence[Blocked]):
     @cached_property
     def positions(self) -> Ids:
         """The place in line of each of ``workloads``, from 1, as the orders would have it now."""
-        arranged = arrange(self._rows, self._members, self._use)
-        places = np.empty(len(arranged), dtype=np.int64)
-        places[np.searchsorted(self._rows, arranged)] = np.arange(1, len(arranged) + 1)
+        places = np.empty(len(self._rows), dtype=np.int64)
+        places[self._in_turn] = np.arange(1, len(places) + 1)
         return places
+
+    @cached_property
+    def _in_turn(self) -> Ids:
+        """Numbers of ``workloads`` in the order of their turns."""
+        return np.searchsorted(self._rows, arrange(self._rows, self._members, self._use))
+
+    def ahead(self, workload: Workload) -> list[str] | None:
+        """Who has their turn before one that stays; those who may not start yet are in nobody's way.
+
+        Returns
+        -------
+        list of str or None
+            Their ids in the order of their turns; None if the pass did not see the workload.
+        """
+        number = self.find(workload)
+        if number is None:
+            return None
+        before = self._in_turn[: int(self.positions[number]) - 1]
+        return [w.id for w in self.workloads[before[~self._waits[before]]]]
+
+    def find(self, workload: Workload) -> int | None:
+        """Its place among ``workloads``; None if the pass did not see it."""
+        at = bisect.bisect_left(self.workloads, workload.rank, key=lambda w: w.rank)
+        return at if at < len(self.workloads) and self.workloads[at] is workload else None
+
+    def __bool__(self) -> bool:
+        return len(self._rows) > 0
 
     @cached_property
     def _blocked(self) -> list[Blocked]:
         groups: dict[object, list[int]] = {}
-        reserved = CODES.index(ReasonCode.RESERVED_FOR_AHEAD)
-        limited = CODES.index(ReasonCode.LIMIT_REACHED)
         rows, slots, codes = self._rows.tolist(), self._slots.tolist(), self.codes.tolist()
         for i, workload in enumerate(self.workloads):
-            own: object = None
-            if rows[i] in self._told or rows[i] in self._kept:
-                own = workload.id
-            elif workload.waits is not None:
-                own = id(workload.waits)
-            elif codes[i] == reserved:
-                own = (workload.time_limit, workload.owner)
-            elif codes[i] == limited:
-                own = (workload.owner,)
+            own = self._own(rows[i], workload, codes[i])
             groups.setdefault((slots[i], codes[i], own), []).append(i)
         return [
             Blocked(
@@ -92,8 +117,24 @@ class Verdicts(Sequence[Blocked]):
             for members in groups.values()
         ]
 
+    def _own(self, row: int, workload: Workload, code: int) -> object:
+        """What tells its reason apart from those of others of its line with the same code."""
+        if row in self._told or row in self._kept:
+            return workload.id
+        if workload.waits is not None:
+            return id(workload.waits)
+        # What it would hold or spend, and what its owner has.
+        return (workload.time_limit, workload.owner) if code in {_RESERVED, _LIMITED} else None
+
     def reason(self, number: int) -> Reason:
-        """The reason of one of ``workloads``."""
+        """The reason of one of ``workloads``; those who share it share the object."""
+        row, code = int(self._rows[number]), int(self.codes[number])
+        key = (int(self._slots[number]), code, self._own(row, self.workloads[number], code))
+        if key not in self._reasons:
+            self._reasons[key] = self._explained(number)
+        return self._reasons[key]
+
+    def _explained(self, number: int) -> Reason:
         told = self._told.get(int(self._rows[number]))
         if told is not None:
             return told

@@ -20,7 +20,7 @@ from footplate_spec.reasons import Cause
 from footplate_spec.states import JOB_FINAL, JobState, ReplicaState
 from footplate_spec.views import JobResult
 
-from . import dependencies, tables
+from . import dependencies, spending, tables
 from .database import Transaction
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "latest_change",
     "mark_removed",
     "open_jobs",
+    "queued",
     "read_jobs",
     "save",
     "save_reasons",
@@ -82,13 +83,21 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One admission."""
+    """One admission.
+
+    Parameters
+    ----------
+    price
+        What an hour of it costs, at the prices that held when it was admitted.
+    """
 
     id: str
     job: str
     number: int
     cluster: str
     created: float
+    gpu: int = 0
+    price: float = 0.0
     started: float | None = None
     ended: float | None = None
     outcome: str | None = None
@@ -154,6 +163,7 @@ def _text(document: Any) -> str | None:
 
 
 _JOB = ("state", "stopping", "declared", "cluster", "attempt", "restarts", "owed", "started", "ended")
+_NEW_ATTEMPT = ("id", "job", "number", "cluster", "created", "gpu", "price")
 _ATTEMPT = ("started", "ended", "outcome")
 _REPLICA = (
     "state",
@@ -221,10 +231,7 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
     if new_attempts:
         await t.execute(
             insert(_a),
-            [
-                {"id": a.id, "job": a.job, "number": a.number, "cluster": a.cluster, "created": a.created}
-                for a in new_attempts
-            ],
+            [{name: getattr(attempt, name) for name in _NEW_ATTEMPT} for attempt in new_attempts],
         )
     new_replicas = [replica for c in changes for replica in c.new_replicas]
     if new_replicas:
@@ -250,6 +257,8 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
             await t.execute(update(_j).where(_j.c.id == job.id).values(edited))
     if attempts := [_attempt_values(c.attempt) | {"key": c.attempt.id} for c in changes if c.attempt]:
         await t.execute(_update_attempt, attempts)
+        ended = [(c.attempt, c.job.group) for c in changes if c.attempt is not None and _spends(c.attempt)]
+        await spending.save_ended(t, [_spent(attempt, group) for attempt, group in ended])
     replicas = [
         _replica_values(r) | {"in_attempt": r.attempt, "in_role": r.role, "at_index": r.index}
         for c in changes
@@ -260,6 +269,18 @@ async def save(t: Transaction, changes: Sequence[Change]) -> None:
     for change in changes:
         for what in change.happenings:
             t.record(what.kind, change.job.id, actor=what.actor, group=change.job.group, data=what.data)
+
+
+def _spends(attempt: AttemptRecord) -> bool:
+    """Whether it has ended, and used what may have a budget."""
+    ran = attempt.started is not None and attempt.ended is not None
+    return ran and (attempt.gpu > 0 or attempt.price > 0)
+
+
+def _spent(attempt: AttemptRecord, group: str) -> spending.Ended:
+    assert attempt.started is not None
+    assert attempt.ended is not None
+    return attempt.id, group, attempt.gpu, attempt.price, attempt.started, attempt.ended
 
 
 async def save_reasons(t: Transaction, reasons: Mapping[str, str]) -> None:
@@ -344,6 +365,13 @@ async def open_jobs(connection: AsyncConnection) -> list[JobRecord]:
     return [_job(row) for row in rows]
 
 
+async def queued(connection: AsyncConnection) -> set[str]:
+    """Every job that waits."""
+    return set(
+        (await connection.execute(select(_j.c.id).where(_j.c.state == JobState.QUEUED.value))).scalars()
+    )
+
+
 async def read_jobs(connection: AsyncConnection, ids: Iterable[str]) -> list[JobRecord]:
     """These jobs, as far as they exist."""
     wanted = sorted(set(ids))
@@ -361,6 +389,8 @@ def _attempt(row: Any) -> AttemptRecord:
         number=row.number,
         cluster=row.cluster,
         created=row.created,
+        gpu=row.gpu,
+        price=row.price,
         started=row.started,
         ended=row.ended,
         outcome=row.outcome,

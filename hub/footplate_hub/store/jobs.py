@@ -40,6 +40,7 @@ __all__ = [
     "delete_finished",
     "edit",
     "ended_before",
+    "ends_among",
     "existing",
     "find",
     "group_used",
@@ -326,6 +327,14 @@ async def states_among(connection: AsyncConnection, viewer: Viewer, ids: Sequenc
     return {row.id: row.state for row in await connection.execute(statement)}
 
 
+async def ends_among(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, float]:
+    """When those of the jobs that run end at the latest."""
+    statement = select(_j.c.id, _j.c.started, _j.c.time_limit).where(
+        _j.c.id.in_(ids), _j.c.state == JobState.RUNNING.value, _j.c.started.is_not(None), _j.c.time_limit > 0
+    )
+    return {row.id: row.started + row.time_limit for row in await connection.execute(statement)}
+
+
 async def edit(
     t: Transaction, row: JobRow, spec: JobSpec, *, time_limit: int, actor: str, changed: Sequence[str]
 ) -> bool:
@@ -438,7 +447,7 @@ def summary(row: JobRow, reason: Reason | None = None, counts: Mapping[str, int]
         submitted=row["submitted"],
         started=row["started"],
         ended=row["ended"],
-        reason=reason if waits else None,
+        reason=reason if waits or (row["array_size"] and row["state"] not in JOB_FINAL) else None,
         cause=Cause.model_validate_json(row["cause"]) if row["cause"] else None,
         array=_array_counts(row, counts or {}) if row["array_size"] is not None else None,
         parent=row["parent"],

@@ -36,8 +36,10 @@ __all__ = [
     "leader",
     "metadata",
     "node_blocks",
+    "queue_settings",
     "replicas",
     "secrets",
+    "spending",
 ]
 
 metadata = MetaData(
@@ -118,6 +120,8 @@ attempts = Table(
     Column("outcome", Text),
     Column("cause", Text),
     Column("removed", Boolean, nullable=False, default=False),  # the engine holds nothing of it any more
+    Column("gpu", Integer, nullable=False, server_default="0"),
+    Column("price", Double, nullable=False, server_default="0"),  # of an hour, when it was admitted
     UniqueConstraint("job", "number"),
     Index("ix_attempts_removed", "removed"),
 )
@@ -144,6 +148,19 @@ replicas = Table(
     Column("log_size", BigInteger, nullable=False, default=0),
     Column("holder", Text),  # where an engine makes replicas again by itself: which of them may run
     Column("exit", Text),  # the whole ExitReport of its last execution
+)
+
+# What each attempt used that has ended: not of the job's, which may be deleted while budgets count it.
+spending = Table(
+    "spending",
+    metadata,
+    Column("attempt", Text, primary_key=True),
+    Column("group_path", Text, nullable=False),
+    Column("gpu", Integer, nullable=False),
+    Column("price", Double, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double, nullable=False),
+    Index("ix_spending_ended", "ended"),
 )
 
 events = Table(
@@ -215,6 +232,16 @@ group_settings = Table(
     "group_settings",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", Double, nullable=False),
+)
+
+# The same of priorities, and of clusters' policies.
+queue_settings = Table(
+    "queue_settings",
+    metadata,
+    Column("name", Text, primary_key=True),  # "priorities", or "cluster/local"
     Column("document", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("time", Double, nullable=False),

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..jupyterhub.words import START
 from .child import ChildSpec, Probe
 from .folder import write_whole
 from .platform import PREFIX, Platform
@@ -91,7 +92,7 @@ def _hub(platform: Platform) -> ChildSpec:
     config = Path(__file__).parents[1] / "jupyterhub" / "config.py"
     return ChildSpec(
         name="hub",
-        argv=[sys.executable, "-m", "jupyterhub", "-f", str(config)],
+        argv=[sys.executable, "-m", START, "jupyterhub", "-f", str(config)],
         env=clean_environment() | {"FOOTPLATE_DIR": str(platform.folder.path)},
         cwd=platform.folder.hub,
         log=platform.folder.log / "hub.log",

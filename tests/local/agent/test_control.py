@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -62,3 +63,54 @@ def test_metrics_travel_with_the_report_of_the_end(listener):
 
     [report] = listener.reports
     assert report["metrics"] == [{"step": 1, "loss": 0.5}]
+
+
+class Holding(Listener):
+    """Holds each request open until the program runs, as long as a heartbeat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.runs = threading.Event(), threading.Event()
+
+    def report(self, report: dict[str, Any]) -> dict[str, Any]:
+        if report["state"] == "running":
+            self.runs.set()
+        return super().report(report)
+
+    def desired(self, tag: str, wait: float) -> dict[str, Any]:
+        self.held.set()
+        assert self.runs.wait(wait), "it was not told while the request was held open"
+        return {"tag": "2", "execution": 1}
+
+
+@pytest.mark.parametrize("gang", [False, True])
+def test_what_happens_while_a_request_is_held_open_is_told_at_once(monkeypatch, gang):
+    monkeypatch.setattr(control, "_SHORT_PREPARATION", 0.0)
+    listener = Holding()
+    one = a_control(listener)
+    one.begin(1, {})
+    assert listener.held.wait(5)
+    if gang:
+        one.ready("127.0.0.1", 1)
+    one.running(1.0)
+
+    assert listener.runs.wait(5)
+    one.close()
+
+
+def test_what_changes_while_a_report_is_on_its_way_is_told_next(monkeypatch):
+    monkeypatch.setattr(control, "_SHORT_PREPARATION", 0.0)
+    listener = Holding()
+    one = a_control(listener)
+    first = listener.report
+
+    def report(report: dict[str, Any]) -> dict[str, Any]:
+        if report["state"] == "preparing":
+            one.running(1.0)
+        return first(report)
+
+    listener.report = report  # type: ignore[method-assign]
+    one.begin(1, {})
+
+    assert listener.runs.wait(5)
+    one.close()

@@ -110,10 +110,14 @@ class _Life:
         self._untold = (warm, {name: reason.message for name, reason in cold.reasons.items()})
 
     def _compare_reservations(self, plan: Plan) -> None:
-        """Of equals who go first come first served, only one who came before may move a reservation away."""
+        """Of equals who go first come first served, only one who came before may move a reservation away.
+
+        Whoever has others stopped does so too: when these are gone is bounded by no limit.
+        """
         before, self._promised = self._promised, {r.workload: r.start for r in plan.reserve}
-        movers = [admission.workload.rank for admission in plan.admit]
-        movers += [self.story.known[name].rank for name in self._promised]
+        owed = [workload.id for workload in self.story.waiting.values() if workload.owed]
+        names = [*(admission.workload.id for admission in plan.admit), *self._promised, *owed]
+        movers = [self.story.known[name].rank for name in names]
         for name, start in self._promised.items():
             undisturbed = all(rank >= self.story.known[name].rank for rank in movers)
             if undisturbed and start > before.get(name, start) + 1e-6:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from footplate_hub.queue.model import Placement, Snapshot, Workload
 from footplate_spec.reasons import ReasonCode as Code
 
-from .room import Way, enough_in_all, free_room, gangs, permitted, ways
+from .room import Way, enough_in_all, free_room, gangs, matches, permitted, ways
 from .tree import Use, above, broken, person_broken
 
 __all__ = [
@@ -87,10 +87,23 @@ def dominant_cause(snapshot: Snapshot, workload: Workload, moment: Moment) -> st
 
 
 def suffices(snapshot: Snapshot, workload: Workload, moment: Moment, codes: frozenset[str]) -> bool:
-    """Whether it could start once all these obstacles are lifted."""
+    """Whether it could start once all these obstacles are lifted.
+
+    Where no flavor matches, one that does is thought of: nothing is known of its quotas.
+    """
     removed = codes.union(*(CONTAINED.get(code, ()) for code in codes))
-    possible = any(True for _ in ways(snapshot, workload.shape))
-    return starts(snapshot, workload, moment, removed) if possible else "NoMatchingFlavor" in codes
+    possible = [way for way in ways(snapshot, workload.shape) if matches(snapshot, workload.shape, way)]
+    if possible:
+        return any(starts(snapshot, workload, moment, removed, only=way) for way in possible)
+    anywhere = Use(
+        workload.group, workload.owner, wherever(workload, Way("", ("",) * len(workload.shape.roles)))
+    )
+    return (
+        "NoMatchingFlavor" in codes
+        and (workload.waits is None or workload.waits.code.value in removed)
+        and held_by(snapshot, workload.group, "") <= removed
+        and ("LimitReached" in removed or not person_broken(snapshot, moment.uses, anywhere))
+    )
 
 
 def starts(

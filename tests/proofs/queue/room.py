@@ -20,6 +20,7 @@ __all__ = [
     "enough_in_all",
     "free_room",
     "gangs",
+    "matches",
     "permitted",
     "standing",
     "ways",
@@ -75,6 +76,18 @@ def ways(snapshot: Snapshot, shape: Shape) -> Iterator[Way]:
         choices = [[f for f in offered if not role.flavors or f in role.flavors] for role in shape.roles]
         for flavors in itertools.product(*choices):
             yield Way(cluster, flavors)
+
+
+def matches(snapshot: Snapshot, shape: Shape, way: Way) -> bool:
+    """Whether each role named its flavor, or one of its nodes has the GPUs of a replica."""
+    most = {
+        flavor: max(n.capacity.gpu for n in snapshot.nodes if (n.cluster, n.flavor) == (way.cluster, flavor))
+        for flavor in set(way.flavors)
+    }
+    return all(
+        role.flavors or role.need.gpu <= most[flavor]
+        for role, flavor in zip(shape.roles, way.flavors, strict=True)
+    )
 
 
 def permitted(

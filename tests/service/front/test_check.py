@@ -39,7 +39,10 @@ async def test_a_check_says_whether_when_and_at_what_cost_and_stores_nothing(tmp
             [{"resources": {"cpu": 0.5, "memory": "3Gi"}, "replicas": 5}],
             "never",
             "NoMatchingFlavor",
-            ["2 replicas instead of 5: starts now", "1Gi of memory instead of 3Gi: starts now"],
+            [
+                "2 replicas instead of 5: starts now",
+                "1Gi of memory instead of 3Gi for each replica: starts now",
+            ],
         ),
         ([{"resources": {"gpu": 1}}], "never", "NoMatchingFlavor", []),
     ],

@@ -100,3 +100,41 @@ async def test_a_group_whose_jobs_wait_is_not_deleted(service: Service) -> None:
     assert (await root.delete("groups/sales")).status_code == 204
     fixed = await root.delete("groups/research")
     assert "is in footplate.yaml as it stands" in fixed.json()["error"]
+
+
+async def test_a_budget_is_shown_changed_and_checked(tmp_path: Path) -> None:
+    prices = {"currency": "EUR", "flavors": {"cpu": {"core_hour": 0.5}}}
+    groups = [{"name": "research", "budget": {"cost": 40, "period": "week"}}]
+    async with run_service(tmp_path / "data", prices=prices, groups=groups) as service:
+        root, ada, eve = service.as_(ROOT), service.as_(ADA), service.as_(EVE)
+        [use] = (await ada.get("budgets")).json()
+        assert (use["group"], use["period"], use["currency"]) == ("research", "week", "EUR")
+        assert use["cost"] == {"limit": 40, "used": 0, "reserved": 0}
+        assert (await eve.get("budgets")).json() == []
+        job = {"command": ["true"], "time_limit": "10h", "roles": [{"resources": {"cpu": 2}}]}
+        told = (await ada.post("check", json=job)).json()
+        assert told["message"].endswith(
+            "At most 10.00 EUR. That is 25% of the budget of group research, of which 100% is left."
+        )
+        [share] = told["budgets"]
+        assert (share["of"], share["asked"], share["share"], share["left"]) == ("cost", 10, 0.25, 40)
+        long = (await ada.post("check", json={**job, "time_limit": "4d", "group": "research/vision"})).json()
+        assert (long["starts"], long["code"]) == ("at", "LimitReached")
+        assert "a time limit of 1d16h instead of 4d: starts now" in [fix["sentence"] for fix in long["fixes"]]
+        group, seen = await look(root, "research")
+        for wrong, sentence in (
+            ({"gpu_hours": -1}, "gpu_hours"),
+            ({"period": "week"}, "needs gpu_hours or cost"),
+            ({"cost": 1, "period": "fortnight"}, "period"),
+            ({"cost": "NaN"}, "cost"),
+        ):
+            refused = await root.put("groups/research", json={**group, "budget": wrong}, headers=seen)
+            assert refused.status_code == 422
+            assert sentence in refused.json()["error"]
+        changed = await root.put(
+            "groups/research", json={**group, "budget": {"gpu_hours": 5, "cost": 80}}, headers=seen
+        )
+        assert changed.status_code == 200
+        late = await root.put("groups/research", json={**group, "budget": None}, headers=seen)
+        assert late.status_code == 412
+        assert (await ada.get("budgets")).json()[0]["cost"]["limit"] == 80

@@ -188,7 +188,7 @@ async def test_why_names_only_the_jobs_ahead_that_one_may_see(any_service: Servi
     )
     why = (await any_service.as_(ADA).get(f"jobs/{mine}/why")).json()
     assert (why["position"], why["ahead"], why["ahead_hidden"]) == (3, [of_bob], 1)
-    assert why["sentence"] == "Number 3 in line. It needs 8 GPUs, 2 are free."
+    assert why["sentence"] == (f"Number 3 in line, behind {of_bob} and 1 more. It needs 8 GPUs, 2 are free.")
     assert of_eve not in json.dumps(why)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from footplate_hub.commands.schema import documents, text_of
@@ -129,6 +129,33 @@ async def test_sqlite_is_copied_before_it_is_changed_and_a_failed_migration_leav
         assert copied.execute("SELECT digest FROM blobs").fetchall() == [("sha256:x",)]
         assert now.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
     assert copy.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_ended_before_there_were_budgets_counts(tmp_path: Path) -> None:
+    file = tmp_path / "old.sqlite"
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as old:
+        migrate(old, Path(migrations.__file__).parent, "0009")
+        old.execute(
+            text(
+                "INSERT INTO jobs (id, owner, group_path, name, state, priority, place, spec, replicas, gpu, "
+                "declared, time_limit, attempt, restarts, submitted) "
+                "VALUES ('j', 'ada', 'a', 'j', 'failed', 'normal', 1, '{}', 2, 4, 0, 60, 2, 0, 1)"
+            )
+        )
+        for number, started, ended in ((1, 10.0, 30.0), (2, None, 40.0), (3, 50.0, None)):
+            old.execute(
+                text(
+                    "INSERT INTO attempts (id, job, number, cluster, created, started, ended, removed) "
+                    "VALUES (:id, 'j', :number, 'local', 1, :started, :ended, 1)"
+                ),
+                {"id": f"j-a{number}", "number": number, "started": started, "ended": ended},
+            )
+    engine.dispose()
+    await upgrade(f"sqlite+aiosqlite:///{file}")
+    with sqlite3.connect(file) as now:
+        assert now.execute("SELECT * FROM spending").fetchall() == [("j-a1", "a", 4, 0.0, 10.0, 30.0)]
+        assert now.execute("SELECT DISTINCT gpu, price FROM attempts").fetchall() == [(4, 0.0)]
 
 
 def test_the_committed_documents_are_those_of_the_code() -> None:

@@ -131,10 +131,12 @@ def test_why_tells_what_would_help_and_applies_it(run, service):
     service.hold = {"sentence": "It waits.", "fixes": [fix]}
     job = run("train", "-d", "--no-workspace", "true").out.strip()
 
-    assert run("why", job).out == "It waits.\n  - a time limit of 1h: starts now\n"
-    assert "queued" in run("why", "--apply", "1", job).out
+    assert run("why", job).out == (
+        f"It waits.\n  1. a time limit of 1h: starts now\n(footplate why --apply N {job} makes change N)\n"
+    )
+    assert run("why", "--apply", "1", job).out == f"{job}: a time limit of 1h: starts now\n"
     assert service.jobs[job].spec.time_limit == 3600
-    assert "has 1 fixes now" in run("why", "--apply", "2", job).err
+    assert "there is 1 change to make" in run("why", "--apply", "2", job).err
 
 
 def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
@@ -183,8 +185,33 @@ def test_a_quota_is_set_and_reset(run, service):
     )
     assert run("quota", "policy", "research/vision", "--order", "fair_share", "--no-backfill").code == 0
     assert service.groups["research/vision"]["policy"] == {"order": "fair_share", "backfill": False}
+    assert run("quota", "budget", "research/vision", "--gpu-hours", "1000", "--period", "week").code == 0
+    assert run("quota", "budget", "research/vision", "--cost", "50").code == 0
+    assert service.groups["research/vision"]["budget"] == {"gpu_hours": 1000, "cost": 50, "period": "week"}
+    assert "nothing to change" in run("quota", "budget", "research/vision").err
+    assert "gpu_hours" in run("quota", "budget", "research/vision", "--gpu-hours", "many").err
+    assert run("quota", "budget", "research/vision", "--gpu-hours", "none", "--cost", "none").code == 0
+    assert "budget" not in service.groups["research/vision"]
+    assert "needs gpu_hours or cost" in run("quota", "budget", "research/vision", "--period", "day").err
+    assert json.loads(run("quota", "--budgets", "--json").out) == []
     assert run("quota", "reset", "research/vision").out == "reset research/vision\n"
     assert run("quota", "set", "research/vision", "h100", "--gpu", "8").code == 4
+
+
+def test_priorities_and_a_clusters_policy_are_changed_and_reset(run, service):
+    assert run("quota", "priorities").out == "high  100\nnormal  0\nlow  -100\n"
+    changed = run("quota", "priorities", "urgent=200", "low=none", "--json")
+    assert json.loads(changed.out) == {"priorities": {"normal": 0, "high": 100, "urgent": 200}}
+    assert "as in urgent=200" in run("quota", "priorities", "urgent").err
+    assert "whole number" in run("quota", "priorities", "urgent=very").err
+    assert "must contain 'normal'" in run("quota", "priorities", "normal=none").err
+    assert run("quota", "priorities", "a=1", "--reset").code == 2
+    assert run("quota", "priorities", "--reset").out == "normal  0\n"
+    assert run("quota", "policy", "local", "--order", "fair_share").out == "changed local\n"
+    assert service.queue["local"] == {"order": "fair_share", "backfill": True}
+    assert run("quota", "reset", "local").code == 0
+    assert service.queue["local"] == {}
+    assert run("quota", "policy", "--cluster", "moon", "--no-backfill").code == 4
 
 
 def test_an_address_is_blocked_and_unblocked(run, service):

@@ -40,14 +40,50 @@ def test_a_function_or_a_command_is_checked_without_being_sent(client, service):
 
 def test_a_fix_is_applied_to_a_job_that_waits(client, service):
     fix = {"kind": "group", "sentence": "group b: starts now", "change": {"group": "research/audio"}}
-    service.hold = {"sentence": "It waits.", "fixes": [fix, {"kind": "wait", "sentence": "no change"}]}
+    wait = {"kind": "wait", "sentence": "no change: starts within 1h"}
+    service.hold = {"sentence": "It waits.", "fixes": [fix, wait]}
     job = fp.submit("true", workspace=None)
 
-    assert repr(job.why()) == "It waits.\n  - group b: starts now\n  - no change"
-    assert job.apply(job.why().fixes[0]) is job
-    assert service.jobs[job.id].spec.group == "research/audio"
+    told = job.why()
+    assert repr(told) == (
+        "It waits.\n  1. group b: starts now\n  -  no change: starts within 1h\n"
+        f"(%why --apply N {job.id} makes change N)"
+    )
     with pytest.raises(WrongCallError, match="nothing to change: no change"):
+        job.apply(told.fixes[1])
+    with pytest.raises(WrongCallError, match=f"there is 1 change to make for {job.id}, and no number 2"):
         job.apply(2)
+    assert job.apply() is job
+    assert service.jobs[job.id].spec.group == "research/audio"
+
+
+def test_a_fix_by_its_number_is_the_one_that_was_shown_whatever_is_offered_by_now(client, service):
+    fixes = [
+        {"kind": "group", "sentence": g, "change": {"group": f"research/{g}"}} for g in ("audio", "text")
+    ]
+    service.hold = {"sentence": "It waits.", "fixes": fixes}
+    job = fp.submit("true", workspace=None)
+    job.why()
+    service.jobs[job.id].why["fixes"] = fixes[::-1]
+
+    job.apply(1)
+
+    assert service.jobs[job.id].spec.group == "research/audio"
+    assert [fix.sentence for fix in job.why().fixes] == ["text", "audio"]
+
+
+def test_what_would_help_reads_well_as_html(client, service):
+    fix = {"kind": "group", "sentence": "group <b>: starts now", "change": {"group": "research/audio"}}
+    wait = {"kind": "wait", "sentence": "no change: starts within 1h"}
+    service.hold = {"sentence": "It waits & waits.", "fixes": [fix, wait]}
+    job = fp.submit("true", workspace=None)
+
+    html = job.why()._repr_html_()
+
+    assert "It waits &amp; waits." in html
+    assert f"<li>group &lt;b&gt;: starts now <code>%why --apply 1 {job.id}</code></li>" in html
+    assert "<div>no change: starts within 1h</div>" in html
+    assert "<ol>" not in fp.check("python train.py", workspace=None, gpus=1)._repr_html_()
 
 
 def test_arrays_travel_without_pickle_inside_cells_only_and_come_back_equal(client):

@@ -88,3 +88,16 @@ def test_a_domain_takes_its_turns_where_its_members_would_come_and_decides_whom_
     sequence = Sequence(np.arange(5), of, use)
     assert [sequence.next() for _ in range(6)] == [0, 4, 1, 3, 2, None]
     assert arrange(np.arange(5), of, use).tolist() == [0, 4, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("left", "then"),
+    [([True, False, True], [0, 2]), ([False, True, True], [2])],
+    ids=["who took another's turn is left out", "who lost its turn is left out"],
+)
+def test_there_is_a_turn_for_each_who_is_left_and_no_other(left, then):
+    use = Use({"g0": GroupModel("g0", used=1.0)}, (), 0.0)
+    sequence = Sequence(np.arange(3), members([1, 1, 0], [0, 1, 2], [fifo.key, fair_share.key]), use)
+    assert sequence.next() == 1
+    sequence.narrow(np.array(left))
+    assert [sequence.next() for _ in range(len(then) + 1)] == [*then, None]

@@ -93,7 +93,7 @@ def test_who_waits_for_room_has_nodes_kept_by_time_limits_and_is_passed_only_by_
     assert (kept.workload, kept.start, {p.node for p in kept.placements}) == ("big", 100.0, {"g"})
     assert plan.reasons["big"].code == Code.WAITING_FOR_CAPACITY
     assert plan.reasons["big"].message == (
-        "Needs 4 GPUs; 1 of 4 are free on gpu. A node is kept for it: by the time limits of what runs there "
+        "Needs 4 GPUs; 1 of 4 is free on gpu. A node is kept for it: by the time limits of what runs there "
         "it starts within 1m."
     )
     assert plan.reasons["big"].numbers["start"] == 100.0

@@ -6,6 +6,7 @@ import pytest
 
 from footplate_spec import Resources
 from footplate_spec.units import (
+    format_about,
     format_bytes,
     format_cpu,
     format_seconds,
@@ -67,3 +68,11 @@ def test_resources_survive_a_round_trip_through_json():
 
     assert Resources.model_validate_json(asked.model_dump_json()) == asked
     assert asked.cpu == 500
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "1s"), (0.2, "1s"), (119.5, "2m"), (130, "3m"), (3599, "1h"), (7201, "2h5m"), (90_000, "1d1h")],
+)
+def test_a_time_within_which_something_happens_is_rounded_up_to_what_people_care_for(seconds, text):
+    assert format_about(seconds) == text
