@@ -46,6 +46,8 @@ _FLAGS = (
     click.option("--group", help="The group that pays."),
     click.option("--priority", help="low, normal, high, or what the platform names."),
     click.option("--cluster", help="Where: a name, several with commas, any."),
+    click.option("--image", help="What it runs in, on clusters that run containers."),
+    click.option("--shm", help="Size of /dev/shm, on clusters that run containers: 8Gi."),
     click.option("--env", "-e", multiple=True, metavar="NAME[=VALUE]", help="A variable of the process."),
     click.option(
         "--secret", "secrets", multiple=True, metavar="NAME[:file]", help="A stored secret, as a variable."

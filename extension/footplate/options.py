@@ -64,6 +64,8 @@ class Options:
         Limit of the user's process, ``"2h"``; unset: the group's default.
     group, priority, cluster
         Who pays, how urgent, where.
+    image, shm
+        On clusters that run containers: what it runs in, and the size of ``/dev/shm`` (``"8Gi"``).
     env
         Variables of the process.
     secrets
@@ -98,6 +100,8 @@ class Options:
     group: str | None = None
     priority: str | None = None
     cluster: str | Iterable[str] | None = None
+    image: str | None = None
+    shm: str | int | None = None
     env: Mapping[str, Any] | Iterable[str] = field(default_factory=dict)
     secrets: Iterable[str] = ()
     volumes: Mapping[str, str] | Iterable[str] = ()
@@ -131,13 +135,17 @@ class Options:
             With one sentence for the first thing that is wrong.
         """
         self._check_numbers()
-        resources = _given(cpu=self.cpu, memory=self.memory, flavor=_many(self.flavor))
+        resources = _given(cpu=self.cpu, memory=self.memory, flavor=_many(self.flavor), shm=self.shm)
         if self.gpus:
             resources["gpu"] = self.gpus
         role = _given(on_failure=self.on_failure, on_success=self.on_success)
         role |= {"replicas": self.replicas, "resources": resources}
         values = _given(
-            group=self.group, priority=self.priority, time_limit=self.time, cluster=_many(self.cluster)
+            group=self.group,
+            priority=self.priority,
+            time_limit=self.time,
+            cluster=_many(self.cluster),
+            image=self.image,
         )
         optional = {
             "env": self._env(),

@@ -96,7 +96,11 @@ class _Agent:
         here = self._folder.executions()
         if here or not self._start.get("holder"):
             return max([int(self._start.get("execution", 1)), *here])
-        while True:  # an engine makes pods again by itself: whether this one may run is the service's to say
+        return self._claim()
+
+    def _claim(self) -> Optional[int]:
+        """Ask what this pod may run: there may be another for the same replica, or may have been."""
+        while True:
             granted = self._api.claim(str(self._start["holder"]), str(self._start.get("node", "")), _CLAIM)
             if granted.get("release"):
                 return None
@@ -109,7 +113,9 @@ class _Agent:
         )
         if self._dead:
             raise DeadToken
-        return None if wanted.get("release") else int(wanted["execution"])
+        if wanted.get("release"):
+            return None
+        return self._claim() if self._start.get("holder") else int(wanted["execution"])
 
     def _carry_out(self, execution: int) -> None:
         with self._gate:

@@ -39,6 +39,18 @@ OnSuccess = Literal["wait_all", "end_job"]
 Command = list[Annotated[str, StringConstraints(max_length=100_000)]] | str
 
 
+Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:@-]*$", max_length=500)]
+# As Kubernetes takes them: the part before a slash is a domain.
+LabelName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$",
+        max_length=317,
+    ),
+]
+LabelValue = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", max_length=63)
+]
 GridValue = bool | int | float | Annotated[str, StringConstraints(max_length=10_000)]
 
 
@@ -170,6 +182,9 @@ class Resources(Submitted):
     memory: Bytes = 2 * 2**30
     gpu: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
     flavor: Name | list[Name] | None = None
+    shm: Bytes | None = Field(
+        default=None, description="Size of /dev/shm, out of `memory`; for clusters that run containers."
+    )
 
     @field_validator("cpu", "memory")
     @classmethod
@@ -191,6 +206,7 @@ class Role(Submitted):
     name: Name = "worker"
     replicas: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
     command: Command | None = None
+    image: Image | None = None
     env: dict[EnvName, str] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=Resources)
     on_failure: OnFailure | None = Field(
@@ -238,10 +254,26 @@ class Exclude(Submitted):
 
 
 class Placement(Submitted):
-    """Machines that the job must run on: those that carry all of these labels."""
+    """Machines that the job must run on: those that carry all of these labels.
+
+    Parameters
+    ----------
+    labels, annotations
+        What its pods carry, for the tools of those who look after a cluster that runs containers.
+    """
 
     what: ClassVar[str] = "placement"
     nodes: dict[str, str] = Field(default_factory=dict)
+    labels: dict[LabelName, LabelValue] = Field(default_factory=dict)
+    annotations: dict[LabelName, str] = Field(default_factory=dict)
+
+    @field_validator("labels", "annotations")
+    @classmethod
+    def _not_ours(cls, given: dict[str, str]) -> dict[str, str]:
+        for name in given:
+            if name.startswith(("footplate/", "kubernetes.io/", "app.kubernetes.io/managed-by")):
+                raise ValueError(f"{name!r} is set by the platform")
+        return given
 
 
 class Recovery(Submitted):
@@ -315,6 +347,9 @@ class JobSpec(Submitted):
     name: Name = "job"
     source: Source = Field(default_factory=Source)
     command: Command | None = None
+    image: Image | None = Field(
+        default=None, description="Unset: the cluster's own. For clusters that run containers."
+    )
     env: dict[EnvName, str] = Field(default_factory=dict)
     secrets: list[SecretUse] = Field(default_factory=list)
     python: Python | None = None
@@ -371,6 +406,17 @@ class JobSpec(Submitted):
     def replicas(self) -> int:
         """Processes in the gang, all roles together."""
         return sum(role.replicas for role in self.roles)
+
+    @property
+    def for_containers(self) -> list[str]:
+        """What it asks for that only clusters which run containers can give."""
+        asked = {
+            "image": self.image or any(role.image for role in self.roles),
+            "shm": any(role.resources.shm for role in self.roles),
+            "placement.labels": self.placement.labels,
+            "placement.annotations": self.placement.annotations,
+        }
+        return [name for name, given in asked.items() if given]
 
     @property
     def clusters(self) -> list[str]:

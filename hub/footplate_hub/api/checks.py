@@ -24,7 +24,7 @@ def _invalid(sentence: str) -> Refusal:
 
 
 def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
-    """The spec with its group filled in.
+    """The spec with its group filled in, and the clusters that can run it.
 
     Raises
     ------
@@ -43,7 +43,23 @@ def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
     _flavors(rooms, spec)
     _mounts(rooms, group, spec)
     time_limit_of(rooms, group, spec)
-    return spec.model_copy(update={"group": group})
+    return spec.model_copy(update={"group": group, **_where(rooms, spec)})
+
+
+def _where(rooms: Rooms, spec: JobSpec) -> dict[str, list[str]]:
+    """The clusters that are left for a job which asks for what only containers have."""
+    if not spec.for_containers:
+        return {}
+    clusters = rooms.settings.clusters
+    able = [cluster.name for cluster in clusters if cluster.engine != "local"]
+    left = [name for name in spec.clusters or able if name in able]
+    if not left:
+        asked = spec.clusters or [cluster.name for cluster in clusters]
+        raise _invalid(
+            f"{' and '.join(spec.for_containers)} can be given only by a cluster that runs containers, "
+            f"which {_listed(asked)} does not; leave it out, or name another cluster"
+        )
+    return {"cluster": left}
 
 
 def _group(rooms: Rooms, person: Person, spec: JobSpec) -> str:

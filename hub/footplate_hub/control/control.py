@@ -508,6 +508,8 @@ class Control:
                 return Granted(release=True)
             holder, engine = live.life.replicas[key].holder, self._engines[live.life.attempt.cluster]
             gone = holder not in {None, asker.holder} and await engine.gone(holder)
+            if await engine.gone(asker.holder):
+                return Granted(release=True)  # a pod that was given up and has not noticed yet
             changed, granted = live.changed, list[int | None]()
             await self._turns.take(
                 live,

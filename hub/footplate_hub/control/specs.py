@@ -20,8 +20,8 @@ __all__ = ["Outline", "amount", "outline", "read_spec", "shape_of"]
 
 _OUTLINES = 20_000
 # What people vary from job to job, and the queue never looks at.
-_NOT_OF_JOB = {"name", "source", "command", "env", "secrets", "python", "setup", "mounts"}
-_NOT_OF_ROLE = {"command", "env"}
+_NOT_OF_JOB = {"name", "source", "command", "env", "secrets", "python", "setup", "mounts", "image"}
+_NOT_OF_ROLE = {"command", "env", "image"}
 
 
 @lru_cache(maxsize=1024)

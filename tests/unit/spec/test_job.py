@@ -38,7 +38,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name():
     assert "'comand'; did you mean 'command'?" in refusal(comand=["true"])
 
 
-@pytest.mark.parametrize("field", ["image", "notify", "output", "lifetime", "region"])
+@pytest.mark.parametrize("field", ["notify", "output", "lifetime", "region"])
 def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     assert f"has no field {field!r}" in refusal(**RUNS, **{field: "x"})
 

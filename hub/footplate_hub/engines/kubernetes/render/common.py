@@ -117,7 +117,10 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
 def pod_template(attempt: Attempt, role: Role, context: Context, nodes: list[str]) -> Manifest:
     """A role's pod, on one of ``nodes``."""
     return {
-        "metadata": {"labels": names.labels(attempt.id, attempt.job, role.name)},
+        "metadata": {
+            "labels": attempt.spec.placement.labels | names.labels(attempt.id, attempt.job, role.name),
+            "annotations": dict(attempt.spec.placement.annotations),
+        },
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
@@ -141,11 +144,13 @@ def _container(attempt: Attempt, role: Role, context: Context) -> Manifest:
         {"name": "run", "mountPath": _RUN},
         {"name": "cache", "mountPath": _CACHE},
     ]
+    if need.shm:
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the container's own
     if context.settings.checkpoints:
         mounts.append({"name": "checkpoints", "mountPath": _CHECKPOINTS})
     return {
         "name": "main",
-        "image": context.settings.image,
+        "image": role.image or attempt.spec.image or context.settings.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", f"{MOUNTED}/agent/agent.pyz", "pod", f"{MOUNTED}/start"],
         "env": [
@@ -168,6 +173,9 @@ def _volumes(attempt: Attempt, role: Role, context: Context) -> list[Manifest]:
         {"name": "run", "emptyDir": {}},
         {"name": "cache", "emptyDir": {}},
     ]
+    if role.resources.shm:
+        size = str(role.resources.shm)
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     checkpoints = context.settings.checkpoints
     if checkpoints is not None and checkpoints.claim is not None:
         volumes.append({"name": "checkpoints", "persistentVolumeClaim": {"claimName": checkpoints.claim}})

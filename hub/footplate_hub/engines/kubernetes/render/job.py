@@ -33,8 +33,7 @@ def render_again(attempt: Attempt, replica: PlacedReplica, context: Context, num
     manifest["spec"] |= {"completions": 1, "parallelism": 1}
     [container] = manifest["spec"]["template"]["spec"]["containers"]
     container["env"].append({"name": "FOOTPLATE_POD_INDEX", "value": str(replica.index)})
-    annotations = {names.INDEX: str(replica.index)}
-    manifest["spec"]["template"]["metadata"]["annotations"] = annotations
+    manifest["spec"]["template"]["metadata"]["annotations"][names.INDEX] = str(replica.index)
     return manifest
 
 
