@@ -1,0 +1,137 @@
+"""From an attempt to manifests: names, secrets, places, and nothing that an engine would repeat by itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from footplate_hub.engines import Attempt, PlacedReplica
+from footplate_hub.engines.kubernetes import names
+from footplate_hub.engines.kubernetes.render import Context, render, render_again
+from footplate_hub.settings import KubernetesSettings
+from footplate_spec import JobSpec
+
+
+def attempt(job="digits-7k3f9m", nodes=("n1", "n2"), **fields) -> Attempt:
+    spec = JobSpec.model_validate({"command": ["true"], "group": "research", **fields})
+    replicas = [(role.name, index) for role in spec.roles for index in range(role.replicas)]
+    placed = [
+        PlacedReplica(role, index, nodes[number % len(nodes)])
+        for number, (role, index) in enumerate(replicas)
+    ]
+    return Attempt(f"{job}-a1", job, 1, "ada", "research", spec, 3600, tuple(placed))
+
+
+def context(of: Attempt, **settings) -> Context:
+    made = KubernetesSettings.model_validate({"image": "py:3.11", **settings})
+    tokens = {
+        (replica.role, replica.index): f"token of {replica.role} {replica.index}" for replica in of.replicas
+    }
+    return Context(made, "footplate-agent-1", "http://service/", tokens, {}, 1000)
+
+
+def rendered(of: Attempt, **settings) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for manifest in render(of, context(of, **settings)):
+        found.setdefault(manifest["kind"], []).append(manifest)
+    return found
+
+
+def pod(of: Attempt, **settings) -> dict:
+    return rendered(of, **settings)["Job"][0]["spec"]["template"]["spec"]
+
+
+def test_a_role_is_an_indexed_job_that_repeats_nothing_by_itself():
+    [job] = rendered(attempt(roles=[{"replicas": 3}]))["Job"]
+    assert (job["spec"]["completionMode"], job["spec"]["completions"]) == ("Indexed", 3)
+    assert (job["spec"]["parallelism"], job["spec"]["backoffLimitPerIndex"]) == (3, 0)
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_every_role_has_its_own_and_the_first_manifest_owns_the_rest():
+    of = attempt(roles=[{"name": "chief"}, {"name": "worker", "replicas": 2}])
+    kinds = [manifest["kind"] for manifest in render(of, context(of))]
+    assert kinds == ["ConfigMap", "Secret", "Job", "Secret", "Job"]
+
+
+def test_tokens_are_in_secrets_and_nowhere_else():
+    of = attempt(roles=[{"replicas": 2}])
+    for manifest in render(of, context(of)):
+        assert ("token of" in json.dumps(manifest)) is False
+    [secret] = rendered(of)["Secret"]
+    assert base64.b64decode(secret["data"]["token-1"]) == b"token of worker 1"
+
+
+def test_an_agent_begins_with_what_the_job_says():
+    of = attempt(env={"A": "1"}, roles=[{"env": {"B": "2"}, "resources": {"memory": "1Gi"}}])
+    [secret] = rendered(of, checkpoints={"claim": "ckpt"})["Secret"]
+    start = json.loads(base64.b64decode(secret["data"]["start.json"]))
+    assert (start["job"], start["env"], start["memory"]) == (of.job, {"A": "1", "B": "2"}, 2**30)
+    assert start["checkpoint"] == f"/footplate/checkpoints/{of.job}"
+    assert "token" not in start
+
+
+def test_a_pod_may_go_to_any_of_the_nodes_that_the_queue_chose():
+    affinity = pod(attempt(roles=[{"replicas": 2}]))["affinity"]["nodeAffinity"]
+    [term] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    [chosen] = term["matchExpressions"]
+    assert (chosen["key"], chosen["operator"], chosen["values"]) == (
+        "kubernetes.io/hostname",
+        "In",
+        ["n1", "n2"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "image"),
+    [
+        ({}, "py:3.11"),
+        ({"image": "mine:1"}, "mine:1"),
+        ({"image": "mine:1", "roles": [{"image": "its:2"}]}, "its:2"),
+    ],
+)
+def test_the_nearest_image_is_taken(fields, image):
+    assert pod(attempt(**fields))["containers"][0]["image"] == image
+
+
+def test_what_it_asks_for_is_what_it_is_held_to():
+    resources = {"cpu": "500m", "memory": "1Gi", "gpu": 2, "shm": "64Mi"}
+    spec = pod(attempt(roles=[{"resources": resources}]), gpu="example.com/gpu")
+    given = spec["containers"][0]["resources"]
+    assert given["requests"] == {"cpu": "500m", "memory": str(2**30), "example.com/gpu": "2"}
+    assert given["limits"] == {"memory": str(2**30), "example.com/gpu": "2"}
+    [shm] = [volume for volume in spec["volumes"] if volume["name"] == "shm"]
+    assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": str(2**26)}
+
+
+def test_a_pod_gets_no_account_of_the_cluster():
+    assert pod(attempt())["automountServiceAccountToken"] is False
+
+
+def test_labels_of_the_user_never_replace_ours():
+    of = attempt(placement={"labels": {"team": "vision"}, "annotations": {"note": "by hand"}})
+    meta = rendered(of)["Job"][0]["spec"]["template"]["metadata"]
+    assert meta["labels"]["team"] == "vision"
+    assert meta["labels"][names.ATTEMPT] == of.id
+    assert meta["annotations"] == {"note": "by hand"}
+
+
+def test_a_replica_that_runs_again_is_a_job_of_its_own_that_knows_which_it_is():
+    of = attempt(roles=[{"replicas": 3}])
+    again = render_again(of, PlacedReplica("worker", 2, "n1", execution=2), context(of), 0)
+    assert again["metadata"]["name"] == f"{of.id}-worker-2-2-0"
+    assert (again["spec"]["completions"], again["spec"]["parallelism"]) == (1, 1)
+    template = again["spec"]["template"]
+    assert template["metadata"]["annotations"][names.INDEX] == "2"
+    assert {"name": "FOOTPLATE_POD_INDEX", "value": "2"} in template["spec"]["containers"][0]["env"]
+
+
+def test_names_stay_short_and_are_not_confused():
+    long = attempt(
+        job=f"{'x' * 40}-7k3f9m", roles=[{"name": f"{'r' * 38}{n}", "replicas": 2} for n in (1, 2)]
+    )
+    made = [manifest["metadata"]["name"] for manifest in render(long, context(long))]
+    assert len(set(made)) == 3  # a role's secret and job share a name
+    assert all(len(name) <= 40 for name in made)
