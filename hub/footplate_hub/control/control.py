@@ -506,9 +506,9 @@ class Control:
             live = self._board.attempts.get(replica.attempt)
             if live is None or not live.life.live or live.life.attempt is None:
                 return Granted(release=True)
-            holder, engine = live.life.replicas[key].holder, self._engines[live.life.attempt.cluster]
-            gone = holder not in {None, asker.holder} and await engine.gone(holder)
-            if await engine.gone(asker.holder):
+            row, engine = live.life.replicas[key], self._engines[live.life.attempt.cluster]
+            gone = row.holder not in {None, asker.holder} and await engine.gone(row.holder or "", row.node)
+            if await engine.gone(asker.holder, asker.node):
                 return Granted(release=True)  # a pod that was given up and has not noticed yet
             changed, granted = live.changed, list[int | None]()
             await self._turns.take(

@@ -118,8 +118,8 @@ class Engine(Protocol):
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Remove an attempt: what has not ended by itself after ``patience`` seconds is killed."""
 
-    async def gone(self, holder: str) -> bool:
-        """Whether it is certain that nothing of an incarnation lives."""
+    async def gone(self, holder: str, node: str) -> bool:
+        """Whether it is certain that nothing of an incarnation lives, which was last seen on ``node``."""
 
     def observe(self) -> AsyncIterator[Observation | NodesChanged]:
         """Everything that is there, then every change."""

@@ -19,7 +19,7 @@ class Pods(FakeEngine):
         super().__init__(*nodes)
         self.lost: set[str] = set()
 
-    async def gone(self, holder: str) -> bool:
+    async def gone(self, holder: str, node: str) -> bool:
         return holder in self.lost
 
     def end(self, attempt: str, holder: str, cause: Cause | None = None, *, told: bool = True) -> None:

@@ -84,11 +84,7 @@ def test_a_dead_pod_says_why(status, code, words):
             "The image py:9 cannot be pulled: no such image",
         ),
         (
-            {
-                "conditions": [
-                    {"type": "PodScheduled", "status": "False", "message": "no nodes"}
-                ]
-            },
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no nodes"}]},
             "Kubernetes has not found a place for its pod: no nodes",
         ),
         ({}, ""),

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from footplate_agent import zipapp
 from footplate_hub.settings import ClusterSettings, Settings
@@ -23,13 +27,16 @@ from . import names
 from .api import ApiError, ClusterApi, Gone, Manifest
 from .informer import Informer
 from .nodes import node_of
-from .pods import ended, index_of, observation
+from .pods import ended, index_of, observation, surely_ended
 from .render import Context, render, render_again
 
 __all__ = ["KubernetesEngine"]
 
 log = logging.getLogger(__name__)
 _MOST_AGAIN = 20  # pods of one execution
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_KUBELET_ENDS = timedelta(seconds=15)  # how long a kubelet takes to end what it finds deleted
+_LOOK_FOR_LEASE = 5.0
 _LOOK_AGAIN = 0.2  # seconds, where the watch should have told
 _PLACES = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
@@ -62,6 +69,8 @@ class KubernetesEngine:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._agent = ""
+        self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
+        self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
 
     async def start(self) -> None:
         """Connect, and see what is there.
@@ -78,13 +87,15 @@ class KubernetesEngine:
             await self._pods.sync()
         except (ApiError, Gone) as error:
             raise EngineError(f"Cluster {self._cluster.name} cannot be used: {error}.") from error
-        self._tasks = [asyncio.create_task(informer.run()) for informer in (self._nodes, self._pods)]
+        for informer in (self._nodes, self._pods):
+            self._spawn(informer.run())
 
     async def stop(self) -> None:
         """Let go; pods run on."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._api.close()
 
     async def nodes(self) -> Sequence[Node]:
@@ -163,17 +174,32 @@ class KubernetesEngine:
         while self._living(attempt.id):
             await self._change(_LOOK_AGAIN)
 
-    async def gone(self, holder: str) -> bool:
-        """Whether a pod has ended or is no more, by the server's own word where the copy does not have it."""
+    async def gone(self, holder: str, node: str) -> bool:
+        """Whether a pod has ended, or was taken away and its node has spoken long enough after that.
+
+        A kubelet that speaks to the API server ends what it finds deleted there within seconds. One that
+        does not may let it run on, and nobody can tell.
+        """
+        if holder not in self._pods.items:
+            with contextlib.suppress(ApiError, Gone):
+                await self._pods.sync()
         pod = self._pods.items.get(holder)
         if pod is not None:
             return ended(pod)
+        if holder in self._certain:
+            return True
+        missed = self._missed.setdefault(holder, datetime.now(UTC))
         try:
-            await self._pods.sync()
-        except (ApiError, Gone):
-            return False
-        pod = self._pods.items.get(holder)
-        return pod is None or ended(pod)
+            lease = await self._api.get(f"{_LEASES}/{node}")
+        except (ApiError, Gone) as error:
+            certain = isinstance(error, ApiError) and error.status == 404 and node not in self._known
+        else:
+            spoke = datetime.fromisoformat(lease["spec"]["renewTime"])
+            certain = spoke > missed + _KUBELET_ENDS
+        if certain:
+            del self._missed[holder]
+            self._certain.append(holder)
+        return certain
 
     async def observe(self) -> AsyncIterator[Observation | NodesChanged]:
         """Pods that are there, then every change of them and of nodes."""
@@ -184,10 +210,15 @@ class KubernetesEngine:
         self._changed.set()
         pod = after or before
         assert pod is not None
-        told = observation(pod, deleted=after is None)
-        if told is not None and (
-            before is None or after is None or told != observation(before, deleted=False)
-        ):
+        if after is None and not surely_ended(pod):
+            self._spawn(self._make_certain(pod))
+            return
+        if after is None:
+            self._certain.append(pod["metadata"]["uid"])
+        told, before_told = observation(pod, deleted=after is None), None
+        if before is not None:
+            before_told = observation(before, deleted=False)
+        if told is not None and told != before_told and (before_told is None or before_told.alive):
             self._seen.put_nowait(told)
 
     def _node_changed(self, before: Manifest | None, after: Manifest | None) -> None:
@@ -202,6 +233,20 @@ class KubernetesEngine:
         else:
             self._known[name] = node
         self._seen.put_nowait(NodesChanged())
+
+    async def _make_certain(self, pod: Manifest) -> None:
+        """Tell of a pod's end once nothing of it can live any more."""
+        uid, node = pod["metadata"]["uid"], pod["spec"]["nodeName"]
+        while not await self.gone(uid, node):  # noqa: ASYNC110 - leases are renewed, not told
+            await asyncio.sleep(_LOOK_FOR_LEASE)
+        told = observation(pod, deleted=True)
+        if told is not None:
+            self._seen.put_nowait(told)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     def _pods_of(self, attempt: str, replica: PlacedReplica) -> list[Manifest]:
         return [

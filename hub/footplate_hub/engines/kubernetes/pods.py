@@ -8,7 +8,7 @@ from ..base import Observation
 from . import names
 from .api import Manifest
 
-__all__ = ["ended", "index_of", "observation"]
+__all__ = ["ended", "index_of", "observation", "surely_ended"]
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _INDEX = "batch.kubernetes.io/job-completion-index"
@@ -37,6 +37,15 @@ def index_of(pod: Manifest) -> int | None:
     annotations = pod["metadata"].get("annotations") or {}
     index = annotations.get(names.INDEX, annotations.get(_INDEX))
     return int(index) if index is not None else None
+
+
+def surely_ended(pod: Manifest) -> bool:
+    """Whether the last word of a pod that is deleted leaves none of its processes alive.
+
+    A deletion by force, or a name taken away from under a kubelet, says nothing of what still runs.
+    """
+    containers = pod.get("status", {}).get("containerStatuses") or []
+    return ended(pod) or not any("running" in container.get("state", {}) for container in containers)
 
 
 def ended(pod: Manifest) -> bool:

@@ -84,7 +84,7 @@ class LocalEngine:
         """The machine, or the parts that it was declared to be."""
         return [local.node for local in self._nodes.values()]
 
-    async def gone(self, holder: str) -> bool:
+    async def gone(self, holder: str, node: str) -> bool:
         """Never asked: keepers are not made again behind the service's back."""
         return False
 
