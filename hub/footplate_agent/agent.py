@@ -84,8 +84,8 @@ class _Agent:
         try:
             execution = self._first()
             while execution is not None:
-                self._carry_out(execution)
-                execution = self._next(execution)
+                record = self._carry_out(execution)
+                execution = None if record.stopped == "taken_away" else self._next(execution)
         except (DeadToken, Interrupted):
             self._end_program()
         finally:
@@ -117,7 +117,7 @@ class _Agent:
             return None
         return self._claim() if self._start.get("holder") else int(wanted["execution"])
 
-    def _carry_out(self, execution: int) -> None:
+    def _carry_out(self, execution: int) -> ExitRecord:
         with self._gate:
             self._current = execution
             self._stop.clear()
@@ -135,6 +135,7 @@ class _Agent:
                 self._control.running(self._folder.started_at(execution))
             record = self._follow(execution, logs, metrics)
         self._finish(record, logs, metrics)
+        return record
 
     # Until the program starts
 

@@ -70,6 +70,8 @@ class _Keeper:
         self._unwritten: List[ExitRecord] = []
         self._write_due = 0.0
         self._ended = False
+        self._pod_ends = False
+        self._ran = False
 
     def run(self) -> int:
         self._catch_signals()
@@ -87,6 +89,8 @@ class _Keeper:
             sync=False,
         )
         self._start = self._folder.read_start()
+        if self._start.get("holder"):  # in a pod, whoever takes it away says so
+            signal.signal(signal.SIGTERM, self._pod_is_taken_away)
         self._recover()
         while not self._ended:
             now = time.monotonic()
@@ -110,6 +114,9 @@ class _Keeper:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         self._selector.register(self._woken, selectors.EVENT_READ)
+
+    def _pod_is_taken_away(self, *_: object) -> None:
+        self._pod_ends = True
 
     def _recover(self) -> None:
         """Close what a dead predecessor left open."""
@@ -244,8 +251,9 @@ class _Keeper:
     def _execute(self, message: Dict[str, Any]) -> None:
         number = int(message["execution"])
         now = time.time()
-        if self._execution is not None:
+        if self._execution is not None or self._pod_ends:
             return
+        self._ran = True
         try:
             self._folder.sync_start()
             if not self._folder.mark_started(number, now):
@@ -304,6 +312,10 @@ class _Keeper:
         if self._unwritten and now >= self._write_due:
             self._write(*self._unwritten)
         spare = [self._agent] if self._agent is not None else []
+        if self._pod_ends and self._execution is not None:
+            self._execution.stop("taken_away", float(self._start.get("grace", 60)), now)
+        elif self._pod_ends and not self._ran:
+            self._ended = True
         if self._execution is not None and self._execution.look(now, spare):
             record, self._execution = self._execution.record, None
             self._write(record)

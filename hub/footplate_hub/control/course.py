@@ -64,6 +64,8 @@ def hear(turn: Turn, row: ReplicaRecord, report: Report) -> None:
     if report.exit is not None and report.exit.execution == row.execution:
         cause = cause_of(report.exit, row, turn.job.time_limit)
         turn.close_replica(row, end_state(report.exit), report.exit, cause)
+        if report.exit.stopped == "taken_away":  # it will run nothing more
+            turn.set_replica(turn.replicas[row.role, row.index], holder=None)
         return
     state = ReplicaState(report.state) if report.state != "exited" else row.state
     if _STEPS.index(state) > _STEPS.index(row.state):

@@ -17,13 +17,13 @@ from .life import leading_role
 __all__ = ["Action", "action", "cause_of", "end_state", "ends_job", "first_failed", "may_restart"]
 
 Action = Literal["restart_replica", "restart_gang", "fail_job", "ignore"]
-_NOT_THE_PROGRAM = {CauseCode.NODE_LOST, CauseCode.PLATFORM_FAULT}
+_NOT_THE_PROGRAM = {CauseCode.NODE_LOST, CauseCode.PLATFORM_FAULT, CauseCode.EVICTED}
 _FAILED = {ReplicaState.FAILED, ReplicaState.LOST}
 
 
 def end_state(exit_: ExitReport) -> ReplicaState:
     """The state that an exit leaves a replica in."""
-    if exit_.lost:
+    if exit_.lost or exit_.stopped == "taken_away":
         return ReplicaState.LOST
     if exit_.stopped is not None and exit_.stopped != "time_limit":
         return ReplicaState.STOPPED
@@ -40,6 +40,9 @@ def cause_of(exit_: ExitReport, row: ReplicaRecord, time_limit: int) -> Cause | 
     if exit_.stopped == "time_limit" and (found is None or found.code != CauseCode.TIME_LIMIT):
         message = f"The program ran longer than its time limit of {time_limit} s."
         found = Cause(code=CauseCode.TIME_LIMIT, message=message)
+    if found is None and exit_.stopped == "taken_away":
+        message = "The cluster took its pod away; it was given time to save what it had done."
+        found = Cause(code=CauseCode.EVICTED, message=message)
     if found is None and exit_.lost:
         message = "The replica ended without a trace: its keeper or its machine died."
         found = Cause(code=CauseCode.NODE_LOST, message=message)

@@ -133,3 +133,12 @@ async def test_a_claim_is_remembered_by_the_next_service(pods):
     await pods.restart()
     assert (await claim(pods, replica, "u2")).execution is None
     assert (await claim(pods, replica, "u1")).execution == 1
+
+
+async def test_a_pod_that_was_taken_away_has_saved_and_costs_one_restart(pods):
+    job, replica = await started(pods, recovery={"max_restarts": 1})
+    await claim(pods, replica, "u1")
+    await pods.say(replica.attempt, "exited", signal=15, stopped="taken_away")
+    pods.engine.end(replica.attempt, "u1")
+    assert (await claim(pods, replica, "u2", wait=10)).execution == 2
+    assert (await pods.job(job)).restarts == 1
