@@ -103,6 +103,8 @@ class KubernetesSettings(Submitted):
         The label of nodes that names their flavor; nodes without it are of flavor ``cpu``.
     gpu
         The extended resource that counts GPUs.
+    volumes
+        The claim behind each of the platform's volumes that jobs here may mount.
     """
 
     what: ClassVar[str] = "kubernetes"
@@ -114,6 +116,7 @@ class KubernetesSettings(Submitted):
     checkpoints: CheckpointSettings | None = None
     flavor_label: str = "footplate/flavor"
     gpu: str = "nvidia.com/gpu"
+    volumes: dict[Name, str] = Field(default_factory=dict)
 
 
 class ClusterSettings(Submitted):

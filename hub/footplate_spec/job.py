@@ -411,10 +411,9 @@ class JobSpec(Submitted):
     def for_containers(self) -> list[str]:
         """What it asks for that only clusters which run containers can give."""
         asked = {
-            "image": self.image or any(role.image for role in self.roles),
+            "images": self.image or any(role.image for role in self.roles),
             "shm": any(role.resources.shm for role in self.roles),
-            "placement.labels": self.placement.labels,
-            "placement.annotations": self.placement.annotations,
+            "pods for labels and annotations": self.placement.labels or self.placement.annotations,
         }
         return [name for name, given in asked.items() if given]
 

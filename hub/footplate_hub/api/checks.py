@@ -13,7 +13,7 @@ from footplate_spec.units import format_seconds
 
 from ..identity import Person
 from ..rooms import Rooms
-from ..settings import VolumeSettings
+from ..settings import ClusterSettings, VolumeSettings
 from .errors import Refusal
 
 __all__ = ["blobs_of", "check", "secret_names", "time_limit_of", "volumes_for"]
@@ -47,19 +47,21 @@ def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
 
 
 def _where(rooms: Rooms, spec: JobSpec) -> dict[str, list[str]]:
-    """The clusters that are left for a job which asks for what only containers have."""
-    if not spec.for_containers:
-        return {}
-    clusters = rooms.settings.clusters
-    able = [cluster.name for cluster in clusters if cluster.engine != "local"]
-    left = [name for name in spec.clusters or able if name in able]
+    """The clusters that are left for a job which asks for what not all of them can give."""
+    clusters = {cluster.name: cluster for cluster in rooms.settings.clusters}
+    missing = {name: _missing(clusters[name], spec) for name in spec.clusters or clusters}
+    left = [name for name, lacks in missing.items() if not lacks]
     if not left:
-        asked = spec.clusters or [cluster.name for cluster in clusters]
-        raise _invalid(
-            f"{' and '.join(spec.for_containers)} can be given only by a cluster that runs containers, "
-            f"which {_listed(asked)} does not; leave it out, or name another cluster"
-        )
-    return {"cluster": left}
+        told = "; ".join(f"{name} has no {' and no '.join(lacks)}" for name, lacks in missing.items())
+        raise _invalid(f"no cluster can give what the job asks for: {told}")
+    return {"cluster": left} if len(left) < len(missing) else {}
+
+
+def _missing(cluster: ClusterSettings, spec: JobSpec) -> list[str]:
+    if cluster.kubernetes is None:
+        return spec.for_containers
+    volumes = cluster.kubernetes.volumes
+    return [f"volume {mount.volume!r}" for mount in spec.mounts if mount.volume not in volumes]
 
 
 def _group(rooms: Rooms, person: Person, spec: JobSpec) -> str:

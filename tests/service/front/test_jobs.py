@@ -223,3 +223,24 @@ async def test_of_a_group_one_sees_all_jobs_and_changes_only_the_own(service: Se
     assert (await bob.post(f"jobs/{job}/cancel")).status_code == 403
     assert (await bob.delete(f"jobs/{job}")).status_code == 403
     assert (await service.as_(ROOT).post(f"jobs/{job}/cancel")).status_code == 200
+
+
+async def test_a_job_goes_only_to_clusters_that_can_give_what_it_asks_for(tmp_path: Path) -> None:
+    kube = {"image": "py:3", "volumes": {"scratch": "pvc-1"}}
+    clusters = [
+        {"name": "local"},
+        {"name": "kube", "engine": "kubernetes", "kubernetes": kube},
+        {"name": "bare", "engine": "kubernetes", "kubernetes": {"image": "py:3"}},
+    ]
+    volumes = [{"name": "scratch", "path": "/scratch"}]
+    mounts = [{"volume": "scratch", "path": "/scratch"}]
+    async with run_service(tmp_path / "data", clusters=clusters, volumes=volumes) as service:
+        for fields, left in (
+            ({}, "any"),
+            ({"image": "mine:1"}, ["kube", "bare"]),
+            ({"mounts": mounts}, ["local", "kube"]),
+            ({"mounts": mounts, "image": "mine:1"}, ["kube"]),
+        ):
+            job = await service.submit(**fields)
+            stored = (await service.as_(ADA).get(f"jobs/{job}")).json()
+            assert stored["spec"]["cluster"] == left

@@ -135,3 +135,14 @@ def test_names_stay_short_and_are_not_confused():
     made = [manifest["metadata"]["name"] for manifest in render(long, context(long))]
     assert len(set(made)) == 3  # a role's secret and job share a name
     assert all(len(name) <= 40 for name in made)
+
+
+def test_a_volume_is_a_claim_that_the_agent_shows_where_the_code_expects_it():
+    of = attempt(mounts=[{"volume": "scratch", "path": "/scratch"}])
+    found = rendered(of, volumes={"scratch": "pvc-7"})
+    spec = found["Job"][0]["spec"]["template"]["spec"]
+    assert {"name": "volume-scratch", "persistentVolumeClaim": {"claimName": "pvc-7"}} in spec["volumes"]
+    start = json.loads(base64.b64decode(found["Secret"][0]["data"]["start.json"]))
+    [mount] = start["mounts"]
+    assert {"name": "volume-scratch", "mountPath": mount["host"]} in spec["containers"][0]["volumeMounts"]
+    assert mount["path"] == "/scratch"

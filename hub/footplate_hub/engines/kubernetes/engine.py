@@ -104,6 +104,11 @@ class KubernetesEngine:
 
     async def apply(self, attempt: Attempt) -> None:
         """Create what is not there: all of it, or the pod of a replica that is to run again."""
+        for mount in attempt.spec.mounts:
+            if mount.volume not in self._reach.volumes:
+                raise EngineError(
+                    f"Cluster {self._cluster.name} has no volume {mount.volume!r} any more.", again=False
+                )
         context = Context(
             settings=self._reach,
             agent=self._agent,

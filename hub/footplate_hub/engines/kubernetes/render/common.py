@@ -19,6 +19,7 @@ __all__ = ["MOUNTED", "Context", "pod_template", "root", "start_secret"]
 
 MOUNTED = "/footplate"
 _RUN, _CACHE, _CHECKPOINTS = f"{MOUNTED}/run", f"{MOUNTED}/cache", f"{MOUNTED}/checkpoints"
+_VOLUMES = f"{MOUNTED}/volumes"
 _MARGIN = 30  # seconds for the agent to upload after the program's grace
 
 
@@ -100,7 +101,10 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
         "python": {"version": spec.python.version} if spec.python else None,
         "setup": spec.setup.model_dump(mode="json"),
         "indexes": dict(context.indexes),
-        "mounts": [],
+        "mounts": [
+            {"name": mount.volume, "host": f"{_VOLUMES}/{mount.volume}", "path": mount.path}
+            for mount in spec.mounts
+        ],
         "gang": spec.replicas > 1,
         "run": _RUN,
         "cache": _CACHE,
@@ -144,6 +148,7 @@ def _container(attempt: Attempt, role: Role, context: Context) -> Manifest:
         {"name": "run", "mountPath": _RUN},
         {"name": "cache", "mountPath": _CACHE},
     ]
+    mounts += [{"name": f"volume-{name}", "mountPath": f"{_VOLUMES}/{name}"} for name in _mounted(attempt)]
     if need.shm:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the container's own
     if context.settings.checkpoints:
@@ -173,6 +178,9 @@ def _volumes(attempt: Attempt, role: Role, context: Context) -> list[Manifest]:
         {"name": "run", "emptyDir": {}},
         {"name": "cache", "emptyDir": {}},
     ]
+    for name in _mounted(attempt):
+        claim = {"claimName": context.settings.volumes[name]}
+        volumes.append({"name": f"volume-{name}", "persistentVolumeClaim": claim})
     if role.resources.shm:
         size = str(role.resources.shm)
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
@@ -183,6 +191,10 @@ def _volumes(attempt: Attempt, role: Role, context: Context) -> list[Manifest]:
         host = {"path": checkpoints.host_path, "type": "DirectoryOrCreate"}
         volumes.append({"name": "checkpoints", "hostPath": host})
     return volumes
+
+
+def _mounted(attempt: Attempt) -> list[str]:
+    return sorted({mount.volume for mount in attempt.spec.mounts})
 
 
 def _affinity(spec: JobSpec, nodes: list[str]) -> Manifest:
