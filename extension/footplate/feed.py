@@ -69,6 +69,7 @@ class Feed:
         self._tasks: set[asyncio.Task[None]] = set()
         loop.call_soon(self._start_waiting)
         loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
     def _start_waiting(self) -> None:
@@ -92,8 +93,8 @@ class Feed:
 async def _follow(wanted: _Wanted) -> None:
     """One job's stream, resumed over the service's restarts."""
     place = Place()
-    backoff = Backoff(_PATIENCE)
-    while True:
+    backoff, over = Backoff(_PATIENCE), False
+    while not over:
         try:
             options = client_options(wanted.profile, wanted.profile.token())
             async with httpx.AsyncClient(**options) as http:
@@ -109,8 +110,9 @@ async def _follow(wanted: _Wanted) -> None:
                             new = place.take(item)
                             if new is not None:
                                 wanted.take(new)
-                            if item.kind == "end":
-                                return
+                            # Reads on to the end of the body: a stream that is left half read is
+                            # cleaned up later, by a loop that is gone then.
+                            over = over or item.kind == "end"
         except NotConfiguredError:
             return
         except (httpx.TransportError, httpx.StreamError, ValidationError):
@@ -118,7 +120,8 @@ async def _follow(wanted: _Wanted) -> None:
         except RefusedError as refused:
             if refused.status < 500 and refused.code != "foreign":
                 return  # the job was deleted, or is no longer this person's to see
-        delay = backoff.delay()
-        if delay is None:
-            return
-        await asyncio.sleep(delay)
+        if not over:
+            delay = backoff.delay()
+            if delay is None:
+                return
+            await asyncio.sleep(delay)

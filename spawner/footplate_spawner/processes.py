@@ -5,6 +5,7 @@ After a reboot, or in a container, a stored process number may be anybody's; and
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 
@@ -24,9 +25,11 @@ def carries(pid: int, mark: Mapping[str, str]) -> bool:
 
 def marked(mark: Mapping[str, str]) -> Iterator[psutil.Process]:
     """Every living process with these variables in its environment."""
-    for process in psutil.process_iter():
-        if carries(process.pid, mark):
-            yield process
+    # Not process_iter(): it remembers, and will not signal a process that has the number of a remembered one.
+    for pid in psutil.pids():
+        if carries(pid, mark):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                yield psutil.Process(pid)
 
 
 def end_all(mark: Mapping[str, str], seconds: float = 5.0) -> int:

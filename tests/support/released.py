@@ -63,11 +63,15 @@ def _install(what: str, folder: Path) -> None:
     python = str(folder / "bin" / "python")
     # Copies: links into a cache in somebody's home would be closed to others.
     pip = (
-        [uv, "pip", "install", "--link-mode", "copy", "--compile-bytecode", "--python", python]
+        [uv, "pip", "install", "--link-mode", "copy", "--python", python]
         if uv
-        else [python, "-m", "pip", "install"]
+        else [python, "-m", "pip", "install", "--no-compile"]
     )
     _run([*pip, "--quiet", what])
+    # On all cores, which pip does not; some packages ship files that are not Python, and that is no matter.
+    subprocess.run(
+        [python, "-m", "compileall", "-qq", "-j", "0", str(folder / "lib")], check=False, umask=0o022
+    )
 
 
 def _run(command: list[str]) -> None:

@@ -53,6 +53,7 @@ class Foresight:
         self._forecast: tuple[float, queue_eta.Forecast] | None = None
         self._new = False  # whether a pass was made since the forecast
         self._one = asyncio.Lock()  # who holds it may look ahead in a thread, or learn
+        self._rounds = asyncio.Lock()  # two at a time would store half each, and learn one start twice
         self._pending: list[Given] = []
         self._given: set[str] = set()  # waiting jobs that have a range
         self._outcomes: list[Given] = []
@@ -134,6 +135,10 @@ class Foresight:
 
     async def round(self) -> None:
         """Bring the store and what is learned in step."""
+        async with self._rounds:
+            await self._round()
+
+    async def _round(self) -> None:
         if not self._begun:
             async with self._database.read() as connection:
                 self._learn(await etas.settled(connection, _REMEMBERED))

@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..engines import EngineError
-from ..engines.local.nodes import check_nodes
-from ..settings import SettingsError, load_settings
 from .children import SECRETS
 from .errors import UpError, disk_sentence
 from .folder import DataFolder, Lock
@@ -153,6 +150,11 @@ def _keeps_ports(platform: Platform) -> str:
 
 
 def _check_settings(platform: Platform) -> None:
+    # Here, since 'open', 'down' and 'status' settle nothing and would load the queue for it.
+    from ..engines import EngineError
+    from ..engines.local.nodes import check_nodes
+    from ..settings import SettingsError, load_settings
+
     try:
         settings = load_settings(platform.config, data=platform.folder.service)
         check_nodes(settings.clusters)

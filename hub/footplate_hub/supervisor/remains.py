@@ -59,8 +59,10 @@ async def end_marked(variable: str, value: str, seconds: float = 5.0) -> int:
 
 def _marked(variable: str, value: str) -> list[psutil.Process]:
     found = []
-    for process in psutil.process_iter():
+    # Not process_iter(): it remembers, and will not signal a process that has the number of a remembered one.
+    for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
             if process.environ().get(variable) == value:

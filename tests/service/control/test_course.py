@@ -61,8 +61,8 @@ async def test_what_is_over_is_removed_from_the_engine_and_the_removal_is_record
 async def test_a_token_is_good_while_its_attempt_is_on_and_for_its_own_replica_only(one):
     job = await one.submit(roles=[{"replicas": 2}])
     await one.until(job, "starting")
-    known = await one.control.identify(ReplicaId(f"{job}-a1", "worker", 1))
-    assert known is not None
+    # The store knows an attempt a moment before the loops do, and its agents start after both.
+    known = await eventually(lambda: one.control.identify(ReplicaId(f"{job}-a1", "worker", 1)))
     assert (known.job, known.owner, known.group, known.attempt_number) == (job, "ada", "research", 1)
     assert await one.control.identify(ReplicaId(f"{job}-a1", "worker", 2)) is None
     assert await one.control.identify(ReplicaId(f"{job}-a2", "worker", 0)) is None
