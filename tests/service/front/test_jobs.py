@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from footplate_spec import JobView, ReasonCode
-from support.service import ADA, BOB, EVE, LEA, LOOKER, ROOT, Service, waiting
+from support.service import ADA, BOB, EVE, LEA, LOOKER, ROOT, Service, run_service, waiting
 
 SPEC = {"name": "digits", "command": ["python", "train.py"]}
 
