@@ -20,7 +20,7 @@ def be_replica(mounted: str) -> int:
     os.umask(0o077)
     with open(os.path.join(mounted, "start.json"), encoding="utf-8") as file:
         start = json.load(file)
-    index = int(os.environ.get("FOOTPLATE_POD_INDEX") or os.environ["JOB_COMPLETION_INDEX"])
+    index = int(os.environ["FOOTPLATE_POD_INDEX"]) + int(os.environ["FOOTPLATE_POD_OFFSET"])
     with open(os.path.join(mounted, f"token-{index}"), encoding="ascii") as file:
         token = file.read().strip()
     start.update(

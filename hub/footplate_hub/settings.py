@@ -103,6 +103,8 @@ class KubernetesSettings(Submitted):
         The label of nodes that names their flavor; nodes without it are of flavor ``cpu``.
     gpu
         The extended resource that counts GPUs.
+    queue
+        Volcano's queue that jobs go to.
     volumes
         The claim behind each of the platform's volumes that jobs here may mount.
     """
@@ -116,6 +118,7 @@ class KubernetesSettings(Submitted):
     checkpoints: CheckpointSettings | None = None
     flavor_label: str = "footplate/flavor"
     gpu: str = "nvidia.com/gpu"
+    queue: str = "default"
     volumes: dict[Name, str] = Field(default_factory=dict)
 
 
@@ -124,7 +127,7 @@ class ClusterSettings(Submitted):
 
     what: ClassVar[str] = "a cluster"
     name: Name = "local"
-    engine: Literal["local", "kubernetes"] = "local"
+    engine: Literal["local", "kubernetes", "volcano", "kubeflow", "kubeflow-v1", "kubedl"] = "local"
     nodes: list[NodeSettings] | None = None
     kubernetes: KubernetesSettings | None = None
     policy: QueuePolicy | None = None
@@ -132,10 +135,10 @@ class ClusterSettings(Submitted):
     @model_validator(mode="after")
     def _says_what_its_engine_needs(self) -> Self:
         if self.engine == "local" and self.kubernetes is not None:
-            raise ValueError("'kubernetes' is for clusters with engine: kubernetes")
-        if self.engine == "kubernetes" and self.kubernetes is None:
-            raise ValueError("engine kubernetes needs 'kubernetes' with at least an image")
-        if self.engine == "kubernetes" and self.nodes is not None:
+            raise ValueError("'kubernetes' is for clusters that are one; the engine here is local")
+        if self.engine != "local" and self.kubernetes is None:
+            raise ValueError(f"engine {self.engine} needs 'kubernetes' with at least an image")
+        if self.engine != "local" and self.nodes is not None:
             raise ValueError("the nodes of a Kubernetes cluster are found, not declared; remove 'nodes'")
         return self
 

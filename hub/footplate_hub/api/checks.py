@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from footplate_spec import JobSpec
 from footplate_spec.units import format_seconds
 
+from ..engines.kubernetes.render import KINDS
 from ..identity import Person
 from ..rooms import Rooms
 from ..settings import ClusterSettings, VolumeSettings
@@ -61,7 +62,9 @@ def _missing(cluster: ClusterSettings, spec: JobSpec) -> list[str]:
     if cluster.kubernetes is None:
         return spec.for_containers
     volumes = cluster.kubernetes.volumes
-    return [f"volume {mount.volume!r}" for mount in spec.mounts if mount.volume not in volumes]
+    lacks = [f"volume {mount.volume!r}" for mount in spec.mounts if mount.volume not in volumes]
+    refused = KINDS[cluster.engine].refused(spec)
+    return [*lacks, refused] if refused else lacks
 
 
 def _group(rooms: Rooms, person: Person, spec: JobSpec) -> str:

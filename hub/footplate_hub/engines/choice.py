@@ -14,6 +14,6 @@ def make_engine(settings: Settings, cluster: ClusterSettings, tokens: ReplicaTok
     """Make it; nothing is connected before it is started."""
     if cluster.kubernetes is None:
         return LocalEngine(settings, cluster, tokens)
-    from .kubernetes import KubernetesEngine
+    from .kubernetes.engine import KubernetesEngine
 
     return KubernetesEngine(settings, cluster, tokens)

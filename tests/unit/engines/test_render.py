@@ -9,7 +9,7 @@ import pytest
 
 from footplate_hub.engines import Attempt, PlacedReplica
 from footplate_hub.engines.kubernetes import names
-from footplate_hub.engines.kubernetes.render import Context, render, render_again
+from footplate_hub.engines.kubernetes.render import KINDS, Context, render, render_again
 from footplate_hub.settings import KubernetesSettings
 from footplate_spec import JobSpec
 
@@ -34,7 +34,7 @@ def context(of: Attempt, **settings) -> Context:
 
 def rendered(of: Attempt, **settings) -> dict[str, list[dict]]:
     found: dict[str, list[dict]] = {}
-    for manifest in render(of, context(of, **settings)):
+    for manifest in render(of, context(of, **settings), KINDS["kubernetes"]):
         found.setdefault(manifest["kind"], []).append(manifest)
     return found
 
@@ -52,13 +52,13 @@ def test_a_role_is_an_indexed_job_that_repeats_nothing_by_itself():
 
 def test_every_role_has_its_own_and_the_first_manifest_owns_the_rest():
     of = attempt(roles=[{"name": "chief"}, {"name": "worker", "replicas": 2}])
-    kinds = [manifest["kind"] for manifest in render(of, context(of))]
-    assert kinds == ["ConfigMap", "Secret", "Job", "Secret", "Job"]
+    kinds = [manifest["kind"] for manifest in render(of, context(of), KINDS["kubernetes"])]
+    assert kinds == ["ConfigMap", "Secret", "Secret", "Job", "Job"]
 
 
 def test_tokens_are_in_secrets_and_nowhere_else():
     of = attempt(roles=[{"replicas": 2}])
-    for manifest in render(of, context(of)):
+    for manifest in render(of, context(of), KINDS["kubernetes"]):
         assert ("token of" in json.dumps(manifest)) is False
     [secret] = rendered(of)["Secret"]
     assert base64.b64decode(secret["data"]["token-1"]) == b"token of worker 1"
@@ -115,24 +115,27 @@ def test_labels_of_the_user_never_replace_ours():
     meta = rendered(of)["Job"][0]["spec"]["template"]["metadata"]
     assert meta["labels"]["team"] == "vision"
     assert meta["labels"][names.ATTEMPT] == of.id
-    assert meta["annotations"] == {"note": "by hand"}
+    assert meta["annotations"]["note"] == "by hand"
 
 
 def test_a_replica_that_runs_again_is_a_job_of_its_own_that_knows_which_it_is():
     of = attempt(roles=[{"replicas": 3}])
-    again = render_again(of, PlacedReplica("worker", 2, "n1", execution=2), context(of), 0)
+    again = render_again(
+        of, PlacedReplica("worker", 2, "n1", execution=2), context(of), KINDS["kubernetes"], 0
+    )
     assert again["metadata"]["name"] == f"{of.id}-worker-2-2-0"
     assert (again["spec"]["completions"], again["spec"]["parallelism"]) == (1, 1)
     template = again["spec"]["template"]
     assert template["metadata"]["annotations"][names.INDEX] == "2"
-    assert {"name": "FOOTPLATE_POD_INDEX", "value": "2"} in template["spec"]["containers"][0]["env"]
+    [variable] = [one for one in template["spec"]["containers"][0]["env"] if one["name"].endswith("INDEX")]
+    assert names.INDEX in variable["valueFrom"]["fieldRef"]["fieldPath"]
 
 
 def test_names_stay_short_and_are_not_confused():
     long = attempt(
         job=f"{'x' * 40}-7k3f9m", roles=[{"name": f"{'r' * 38}{n}", "replicas": 2} for n in (1, 2)]
     )
-    made = [manifest["metadata"]["name"] for manifest in render(long, context(long))]
+    made = [manifest["metadata"]["name"] for manifest in render(long, context(long), KINDS["kubernetes"])]
     assert len(set(made)) == 3  # a role's secret and job share a name
     assert all(len(name) <= 40 for name in made)
 
@@ -146,3 +149,49 @@ def test_a_volume_is_a_claim_that_the_agent_shows_where_the_code_expects_it():
     [mount] = start["mounts"]
     assert {"name": "volume-scratch", "mountPath": mount["host"]} in spec["containers"][0]["volumeMounts"]
     assert mount["path"] == "/scratch"
+
+
+def test_volcano_gets_one_job_whose_gang_is_everybody():
+    of = attempt(roles=[{"name": "chief"}, {"name": "worker", "replicas": 3}])
+    manifests = render(of, context(of, queue="research"), KINDS["volcano"])
+    [job] = [manifest for manifest in manifests if manifest["kind"] == "Job"]
+    assert (job["spec"]["minAvailable"], job["spec"]["queue"]) == (4, "research")
+    assert [(task["name"], task["replicas"]) for task in job["spec"]["tasks"]] == [
+        ("chief", 1),
+        ("worker", 3),
+    ]
+    again = render_again(of, PlacedReplica("worker", 2, "n1", execution=2), context(of), KINDS["volcano"], 1)
+    assert again["spec"]["minAvailable"] == 1
+    assert again["metadata"]["name"].endswith("-worker-2-2-1")
+
+
+@pytest.mark.parametrize("engine", ["kubeflow-v1", "kubedl"])
+def test_a_pytorchjob_has_a_master_whatever_the_roles_are_called(engine):
+    kind = KINDS[engine]
+    for roles, expected in (
+        ([{"replicas": 3}], {"Master": (1, "0"), "Worker": (2, "1")}),
+        ([{}], {"Master": (1, "0")}),
+        ([{"replicas": 2}, {"name": "chief"}], {"Master": (1, "0"), "Worker": (2, "0")}),
+    ):
+        of = attempt(roles=roles)
+        [job] = [one for one in render(of, context(of), kind) if one["kind"] == "PyTorchJob"]
+        found = {
+            name: (part["replicas"], part["template"]["metadata"]["annotations"][names.OFFSET])
+            for name, part in job["spec"]["pytorchReplicaSpecs"].items()
+        }
+        assert found == expected
+    three = JobSpec.model_validate({"command": ["x"], "roles": [{"name": name} for name in ("a", "b", "c")]})
+    assert "master" in kind.refused(three)
+
+
+def test_a_trainjob_brings_a_runtime_that_says_everything():
+    of = attempt(roles=[{"replicas": 3}, {"name": "chief"}])
+    manifests = render(of, context(of), KINDS["kubeflow"])
+    runtime, training = manifests[-2:]
+    assert (runtime["kind"], training["kind"]) == ("TrainingRuntime", "TrainJob")
+    assert training["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
+    jobs = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert [(job["name"], job["template"]["spec"]["completions"]) for job in jobs] == [
+        ("node", 3),
+        ("chief", 1),
+    ]

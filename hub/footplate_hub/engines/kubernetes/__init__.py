@@ -1,5 +1,1 @@
-"""Runs attempts as pods of a Kubernetes cluster."""
-
-from .engine import KubernetesEngine
-
-__all__ = ["KubernetesEngine"]
+"""Runs attempts as pods of a Kubernetes cluster; see ``engine``, whose client is an extra."""

@@ -18,10 +18,10 @@ from kubernetes_asyncio.config import ConfigException
 from footplate_hub.settings import KubernetesSettings
 
 from ..base import EngineError
+from .manifest import Manifest
 
-__all__ = ["ApiError", "ClusterApi", "Gone", "Manifest"]
+__all__ = ["ApiError", "ClusterApi", "Gone"]
 
-Manifest = dict[str, Any]
 _TIMEOUT = aiohttp.ClientTimeout(total=30.0)
 _WATCH = 300  # seconds that the server holds a watch
 _PAGE = 500

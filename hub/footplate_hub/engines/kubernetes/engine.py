@@ -24,26 +24,22 @@ from footplate_spec import CauseCode, Node
 
 from ..base import Attempt, EngineError, NodesChanged, Observation, PlacedReplica
 from . import names
-from .api import ApiError, ClusterApi, Gone, Manifest
+from .api import ApiError, ClusterApi, Gone
 from .informer import Informer
+from .manifest import Manifest
 from .nodes import node_of
 from .pods import ended, index_of, observation, surely_ended
-from .render import Context, render, render_again
+from .render import KINDS, Context, render, render_again
 
 __all__ = ["KubernetesEngine"]
 
 log = logging.getLogger(__name__)
 _MOST_AGAIN = 20  # pods of one execution
+_ROOT = {"apiVersion": "v1", "kind": "ConfigMap"}
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _KUBELET_ENDS = timedelta(seconds=15)  # how long a kubelet takes to end what it finds deleted
 _LOOK_FOR_LEASE = 5.0
 _LOOK_AGAIN = 0.2  # seconds, where the watch should have told
-_PLACES = {
-    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
-    "Secret": "/api/v1/namespaces/{namespace}/secrets",
-    "Service": "/api/v1/namespaces/{namespace}/services",
-    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
-}
 
 
 class KubernetesEngine:
@@ -58,7 +54,7 @@ class KubernetesEngine:
     def __init__(self, settings: Settings, cluster: ClusterSettings, tokens: ReplicaTokens) -> None:
         assert cluster.kubernetes is not None
         self._settings, self._cluster, self._tokens = settings, cluster, tokens
-        self._reach = cluster.kubernetes
+        self._reach, self._kind = cluster.kubernetes, KINDS[cluster.engine]
         self._api = ClusterApi(self._reach)
         self._seen: asyncio.Queue[Observation | NodesChanged] = asyncio.Queue()
         namespace = self._reach.namespace
@@ -121,7 +117,7 @@ class KubernetesEngine:
             indexes=self._settings.indexes.model_dump(mode="json"),
             log_limit=self._settings.limits.log,
         )
-        first, *rest = render(attempt, context)
+        first, *rest = render(attempt, context, self._kind)
         try:
             owner = await self._api.create(self._place(first), first)
             if owner is None:
@@ -156,11 +152,11 @@ class KubernetesEngine:
         for number in range(_MOST_AGAIN):
             if any(not ended(pod) for pod in self._pods_of(attempt.id, replica)):
                 return
-            manifest = render_again(attempt, replica, context, number)
+            manifest = render_again(attempt, replica, context, self._kind, number)
             if await self._create_for(owner, manifest) is not None:
                 return
             job = await self._api.get(f"{self._place(manifest)}/{manifest['metadata']['name']}")
-            if not job.get("status", {}).get("failed"):
+            if not self._kind.over(job):
                 return  # its pod is on its way
 
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
@@ -171,7 +167,7 @@ class KubernetesEngine:
         try:
             for pod in self._living(attempt.id):
                 await self._api.delete(self._path_of(pod), gracePeriodSeconds=0)
-            await self._api.delete(f"{self._place({'kind': 'ConfigMap'})}/{names.object_name(attempt.id)}")
+            await self._api.delete(f"{self._place(_ROOT)}/{names.object_name(attempt.id)}")
         except (ApiError, Gone) as error:
             raise EngineError(
                 f"Cluster {self._cluster.name} did not remove {attempt.id}: {error}."
@@ -277,7 +273,9 @@ class KubernetesEngine:
             return
 
     def _place(self, manifest: Manifest) -> str:
-        return _PLACES[manifest["kind"]].format(namespace=self._reach.namespace)
+        version = manifest["apiVersion"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        return f"{root}/namespaces/{self._reach.namespace}/{manifest['kind'].lower()}s"
 
     def _path_of(self, pod: Manifest) -> str:
         return f"/api/v1/namespaces/{self._reach.namespace}/pods/{pod['metadata']['name']}"

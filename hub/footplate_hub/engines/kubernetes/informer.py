@@ -10,7 +10,8 @@ import logging
 import random
 from collections.abc import Callable
 
-from .api import ApiError, ClusterApi, Gone, Manifest
+from .api import ApiError, ClusterApi, Gone
+from .manifest import Manifest
 
 __all__ = ["Informer"]
 

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["ATTEMPT", "INDEX", "JOB", "MANAGED", "ROLE", "SELECTOR", "labels", "object_name", "short"]
+__all__ = [
+    "ATTEMPT",
+    "INDEX",
+    "JOB",
+    "MANAGED",
+    "OFFSET",
+    "ROLE",
+    "SELECTOR",
+    "labels",
+    "object_name",
+    "short",
+]
 
-_WORDS = ("attempt", "job", "role", "index", "group", "owner")
-ATTEMPT, JOB, ROLE, INDEX, GROUP, OWNER = (f"footplate/{word}" for word in _WORDS)
+_WORDS = ("attempt", "job", "role", "index", "offset", "group", "owner")
+ATTEMPT, JOB, ROLE, INDEX, OFFSET, GROUP, OWNER = (f"footplate/{word}" for word in _WORDS)
 MANAGED = "app.kubernetes.io/managed-by"
 SELECTOR = f"{MANAGED}=footplate"
 _LONGEST = 40  # a pod's host name has the replica's index behind it, and its name six characters more

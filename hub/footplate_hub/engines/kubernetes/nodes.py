@@ -8,7 +8,7 @@ from footplate_hub.settings import ClusterSettings
 from footplate_spec import Node
 from footplate_spec.units import parse_bytes, parse_cpu
 
-from .api import Manifest
+from .manifest import Manifest
 
 __all__ = ["node_of"]
 

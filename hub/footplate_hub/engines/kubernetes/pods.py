@@ -6,12 +6,18 @@ from footplate_spec import Cause, CauseCode
 
 from ..base import Observation
 from . import names
-from .api import Manifest
+from .manifest import Manifest
 
 __all__ = ["ended", "index_of", "observation", "surely_ended"]
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-_INDEX = "batch.kubernetes.io/job-completion-index"
+_INDEXES = (  # the first that is there: as an annotation, or as a label
+    names.INDEX,
+    "batch.kubernetes.io/job-completion-index",
+    "volcano.sh/task-index",
+    "training.kubeflow.org/replica-index",
+    "replica-index",
+)
 
 
 def observation(pod: Manifest, *, deleted: bool) -> Observation | None:
@@ -34,9 +40,10 @@ def observation(pod: Manifest, *, deleted: bool) -> Observation | None:
 
 def index_of(pod: Manifest) -> int | None:
     """Which replica of its role a pod is."""
-    annotations = pod["metadata"].get("annotations") or {}
-    index = annotations.get(names.INDEX, annotations.get(_INDEX))
-    return int(index) if index is not None else None
+    meta = pod["metadata"]
+    told = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    index = next((told[name] for name in _INDEXES if name in told), None)
+    return None if index is None else int(index) + int(told.get(names.OFFSET, 0))
 
 
 def surely_ended(pod: Manifest) -> bool:

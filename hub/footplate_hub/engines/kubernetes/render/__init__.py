@@ -1,6 +1,6 @@
 """From an attempt to manifests: pure, one file a kind."""
 
 from .common import Context
-from .job import render, render_again
+from .whole import KINDS, Kind, render, render_again
 
-__all__ = ["Context", "render", "render_again"]
+__all__ = ["KINDS", "Context", "Kind", "render", "render_again"]

@@ -11,15 +11,17 @@ from typing import Any
 from footplate_hub.settings import KubernetesSettings
 from footplate_spec import JobSpec, Role
 
-from ...base import Attempt
+from ...base import Attempt, PlacedReplica
 from .. import names
-from ..api import Manifest
+from ..manifest import Manifest
 
-__all__ = ["MOUNTED", "Context", "pod_template", "root", "start_secret"]
+__all__ = ["MOUNTED", "Context", "as_again", "pod_template", "root", "start_secret"]
 
 MOUNTED = "/footplate"
 _RUN, _CACHE, _CHECKPOINTS = f"{MOUNTED}/run", f"{MOUNTED}/cache", f"{MOUNTED}/checkpoints"
 _VOLUMES = f"{MOUNTED}/volumes"
+_OFFSET = f"metadata.annotations['{names.OFFSET}']"
+_FIELDS = (("OFFSET", _OFFSET), ("UID", "metadata.uid"), ("NODE", "spec.nodeName"), ("IP", "status.podIP"))
 _MARGIN = 30  # seconds for the agent to upload after the program's grace
 
 
@@ -118,12 +120,19 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
     }
 
 
-def pod_template(attempt: Attempt, role: Role, context: Context, nodes: list[str]) -> Manifest:
-    """A role's pod, on one of ``nodes``."""
+def pod_template(attempt: Attempt, role: Role, context: Context, index: str, offset: int = 0) -> Manifest:
+    """A role's pod, on one of the nodes that the queue chose.
+
+    Parameters
+    ----------
+    index, offset
+        The field of the pod that says which replica it is, counted from ``offset``.
+    """
+    nodes = sorted({replica.node for replica in attempt.replicas if replica.role == role.name})
     return {
         "metadata": {
             "labels": attempt.spec.placement.labels | names.labels(attempt.id, attempt.job, role.name),
-            "annotations": dict(attempt.spec.placement.annotations),
+            "annotations": {**attempt.spec.placement.annotations, names.OFFSET: str(offset)},
         },
         "spec": {
             "restartPolicy": "Never",
@@ -131,13 +140,22 @@ def pod_template(attempt: Attempt, role: Role, context: Context, nodes: list[str
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": attempt.spec.recovery.checkpoint_grace + _MARGIN,
             "affinity": {"nodeAffinity": _affinity(attempt.spec, nodes)},
-            "containers": [_container(attempt, role, context)],
+            "containers": [_container(attempt, role, context, index)],
             "volumes": _volumes(attempt, role, context),
         },
     }
 
 
-def _container(attempt: Attempt, role: Role, context: Context) -> Manifest:
+def as_again(template: Manifest, replica: PlacedReplica) -> None:
+    """Make a pod the only one of its workload, and let it know which replica it is all the same."""
+    template["metadata"]["annotations"] |= {names.INDEX: str(replica.index), names.OFFSET: "0"}
+    [container] = template["spec"]["containers"]
+    for variable in container["env"]:
+        if variable["name"] == "FOOTPLATE_POD_INDEX":
+            variable["valueFrom"]["fieldRef"]["fieldPath"] = f"metadata.annotations['{names.INDEX}']"
+
+
+def _container(attempt: Attempt, role: Role, context: Context, index: str) -> Manifest:
     need = role.resources
     limits: dict[str, str] = {"memory": str(need.memory)}
     if need.gpu:
@@ -160,7 +178,7 @@ def _container(attempt: Attempt, role: Role, context: Context) -> Manifest:
         "command": ["python3", f"{MOUNTED}/agent/agent.pyz", "pod", f"{MOUNTED}/start"],
         "env": [
             {"name": f"FOOTPLATE_POD_{name}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
-            for name, path in (("UID", "metadata.uid"), ("NODE", "spec.nodeName"), ("IP", "status.podIP"))
+            for name, path in (*_FIELDS, ("INDEX", index))
         ],
         "resources": {"requests": {"cpu": f"{need.cpu}m", **limits}, "limits": limits},
         "volumeMounts": mounts,

@@ -6,51 +6,53 @@ again is the service's to say, and a Job's own repetition would wait ten seconds
 
 from __future__ import annotations
 
-from footplate_spec import Role
+from footplate_spec import JobSpec, Role
 
 from ...base import Attempt, PlacedReplica
 from .. import names
-from ..api import Manifest
-from .common import Context, pod_template, root, start_secret
+from ..manifest import Manifest
+from .common import Context, as_again, pod_template
 
-__all__ = ["render", "render_again"]
+__all__ = ["INDEX", "again", "over", "refused", "workloads"]
 
-
-def render(attempt: Attempt, context: Context) -> list[Manifest]:
-    """The manifests of an attempt; the first owns the rest."""
-    manifests = [root(attempt)]
-    for role in attempt.spec.roles:
-        manifests += [start_secret(attempt, role, context), _job(attempt, role, context)]
-    return manifests
+INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
-def render_again(attempt: Attempt, replica: PlacedReplica, context: Context, number: int) -> Manifest:
-    """The Job of one replica whose pods so far have ended; ``number`` tells those of one execution apart."""
-    [role] = [role for role in attempt.spec.roles if role.name == replica.role]
-    manifest = _job(attempt, role, context)
-    name = f"{attempt.id}-{role.name}-{replica.index}-{replica.execution}-{number}"
-    manifest["metadata"]["name"] = names.short(name)
-    manifest["spec"] |= {"completions": 1, "parallelism": 1}
-    [container] = manifest["spec"]["template"]["spec"]["containers"]
-    container["env"].append({"name": "FOOTPLATE_POD_INDEX", "value": str(replica.index)})
-    manifest["spec"]["template"]["metadata"]["annotations"][names.INDEX] = str(replica.index)
+def refused(spec: JobSpec) -> str | None:
+    """Nothing is."""
+    return None
+
+
+def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
+    """A Job for each role."""
+    return [
+        _job(attempt, role, names.object_name(attempt.id, role.name), role.replicas, context)
+        for role in attempt.spec.roles
+    ]
+
+
+def again(attempt: Attempt, role: Role, replica: PlacedReplica, name: str, context: Context) -> Manifest:
+    """A Job of one replica."""
+    manifest = _job(attempt, role, name, 1, context)
+    as_again(manifest["spec"]["template"], replica)
     return manifest
 
 
-def _job(attempt: Attempt, role: Role, context: Context) -> Manifest:
-    nodes = sorted({replica.node for replica in attempt.replicas if replica.role == role.name})
+def over(manifest: Manifest) -> bool:
+    """Whether it will make no pod any more."""
+    return bool(manifest.get("status", {}).get("failed"))
+
+
+def _job(attempt: Attempt, role: Role, name: str, count: int, context: Context) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": names.object_name(attempt.id, role.name),
-            "labels": names.labels(attempt.id, attempt.job, role.name),
-        },
+        "metadata": {"name": name, "labels": names.labels(attempt.id, attempt.job, role.name)},
         "spec": {
             "completionMode": "Indexed",
-            "completions": role.replicas,
-            "parallelism": role.replicas,
+            "completions": count,
+            "parallelism": count,
             "backoffLimitPerIndex": 0,
-            "template": pod_template(attempt, role, context, nodes),
+            "template": pod_template(attempt, role, context, INDEX),
         },
     }

@@ -1,0 +1,68 @@
+"""All of an attempt: what every engine's has in common, and the workloads of its kind. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from footplate_spec import JobSpec, Role
+
+from ...base import Attempt, PlacedReplica
+from .. import names
+from ..manifest import Manifest
+from . import job, trainjob, vcjob
+from .common import Context, root, start_secret
+from .pytorchjob import KUBEDL, KUBEFLOW
+
+__all__ = ["KINDS", "Kind", "render", "render_again"]
+
+
+class Kind(Protocol):
+    """A module of this folder.
+
+    Attributes
+    ----------
+    INDEX
+        Field of a pod that says which replica of its role it is.
+    """
+
+    @property
+    def INDEX(self) -> str:  # noqa: N802 - a module's constant
+        """As above."""
+
+    def refused(self, spec: JobSpec) -> str | None:
+        """What it has no way to run, if the job is that."""
+
+    def workloads(self, attempt: Attempt, context: Context) -> list[Manifest]:
+        """What makes the pods of an attempt."""
+
+    def again(
+        self, attempt: Attempt, role: Role, replica: PlacedReplica, name: str, context: Context
+    ) -> Manifest:
+        """What makes another pod of one replica."""
+
+    def over(self, manifest: Manifest) -> bool:
+        """Whether such an object will make no pod any more."""
+
+
+KINDS: dict[str, Kind] = {
+    "kubernetes": job,
+    "volcano": vcjob,
+    "kubeflow": trainjob,
+    "kubeflow-v1": KUBEFLOW,
+    "kubedl": KUBEDL,
+}
+
+
+def render(attempt: Attempt, context: Context, kind: Kind) -> list[Manifest]:
+    """The manifests of an attempt; the first owns the rest."""
+    secrets = [start_secret(attempt, role, context) for role in attempt.spec.roles]
+    return [root(attempt), *secrets, *kind.workloads(attempt, context)]
+
+
+def render_again(
+    attempt: Attempt, replica: PlacedReplica, context: Context, kind: Kind, number: int
+) -> Manifest:
+    """What makes another pod of a replica whose pods have ended; ``number`` tells an execution's apart."""
+    [role] = [role for role in attempt.spec.roles if role.name == replica.role]
+    name = f"{attempt.id}-{role.name}-{replica.index}-{replica.execution}-{number}"
+    return kind.again(attempt, role, replica, names.short(name), context)
