@@ -20,6 +20,7 @@ _FIELDS = {
     "after": "after",
     "exclude": "exclude",
     "nodes_with": "placement",
+    "topology": "placement",
     "max_restarts": "recovery",
     "grace": "recovery",
     **dict.fromkeys(_ROLE, "roles"),
@@ -55,6 +56,10 @@ def changed_fields(spec: JobSpec, changes: dict[str, Any]) -> dict[str, Any]:
                 "max_restarts": new.max_restarts if "max_restarts" in changes else old.max_restarts,
                 "checkpoint_grace": new.checkpoint_grace if "grace" in changes else old.checkpoint_grace,
             }
+        elif name == "placement":
+            old, new = spec.placement.model_dump(), wanted.placement.model_dump()
+            field = {"nodes_with": "nodes"}.get(word, word)
+            body["placement"] = {**body.get("placement", old), field: new[field]}
         else:
             body[name] = wanted.model_dump(mode="json", by_alias=True)[name]
     return body

@@ -66,6 +66,7 @@ _FLAGS = (
     ),
     click.option("--exclude", multiple=True, metavar="NODE", help="A node or an address to stay away from."),
     click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="Only such nodes."),
+    click.option("--topology", metavar="node|rack|any", help="All replicas on one node, or in one rack."),
     click.option("--max-restarts", type=int, help="Restarts after faults; 0: never twice."),
     click.option("--grace", help="Time for a checkpoint when asked to stop."),
     click.option("--on-failure", metavar="POLICY", help="restart_replica, restart_gang, fail_job or ignore."),

@@ -323,7 +323,7 @@ class Job:
         Parameters
         ----------
         changes
-            ``priority``, ``time``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``max_restarts``,
+            ``priority``, ``time``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``topology``, ``max_restarts``,
             ``grace``, ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
         """
         self._seen = self._client.edit(self.id, changed_fields(self.view().spec, changes))

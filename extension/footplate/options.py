@@ -82,6 +82,8 @@ class Options:
         Nodes or addresses to stay away from.
     nodes_with
         Labels that nodes must carry.
+    topology
+        Where all replicas must be: on one ``"node"``, in one ``"rack"``; unset: as close together as they fit.
     max_restarts, grace, on_failure, on_success
         What happens after a fault; time for a checkpoint when asked to stop.
     python
@@ -109,6 +111,7 @@ class Options:
     after: Any = ()
     exclude: str | Iterable[str] = ()
     nodes_with: Mapping[str, str] | Iterable[str] = ()
+    topology: str | None = None
     max_restarts: int | None = None
     grace: str | float | None = None
     on_failure: str | None = None
@@ -147,7 +150,7 @@ class Options:
             "array": self._array(),
             "after": self._after(),
             "exclude": self._exclude(),
-            "placement": {"nodes": labels} if (labels := _pairs(self.nodes_with, "nodes_with")) else {},
+            "placement": _given(nodes=_pairs(self.nodes_with, "nodes_with") or None, topology=self.topology),
             "recovery": _given(max_restarts=self.max_restarts, checkpoint_grace=self.grace),
         }
         values |= {name: value for name, value in optional.items() if value}
@@ -265,6 +268,7 @@ def _in_our_words(sentence: str) -> str:
         ("recovery.checkpoint_grace", "grace"),
         ("recovery.", ""),
         ("placement.nodes", "nodes_with"),
+        ("placement.", ""),
     ):
         if sentence.startswith(place):
             return word + sentence.removeprefix(place)

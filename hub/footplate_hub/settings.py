@@ -50,6 +50,8 @@ class NodeSettings(Submitted):
         With ``declared``, a number without devices behind it; otherwise the indexes' count must exist.
     gpus
         Indexes of real devices that belong to this node; unset: the first ``gpu`` ones found.
+    levels
+        Where it stands, from the outside in, ``[hall-1, rack-a]``: the last one is its rack.
     """
 
     what: ClassVar[str] = "a node"
@@ -62,6 +64,7 @@ class NodeSettings(Submitted):
     declared: bool = False
     address: str = "127.0.0.1"
     labels: dict[str, str] = Field(default_factory=dict)
+    levels: list[Name] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

@@ -238,10 +238,19 @@ class Exclude(Submitted):
 
 
 class Placement(Submitted):
-    """Machines that the job must run on: those that carry all of these labels."""
+    """Machines that the job must run on, and how close together.
+
+    Parameters
+    ----------
+    nodes
+        Labels that they all carry.
+    topology
+        ``node``: all replicas on one; ``rack``: in one rack; ``any``: as close together as they fit now.
+    """
 
     what: ClassVar[str] = "placement"
     nodes: dict[str, str] = Field(default_factory=dict)
+    topology: Literal["node", "rack", "any"] = "any"
 
 
 class Recovery(Submitted):

@@ -37,6 +37,7 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @click.option("--after", multiple=True, metavar="JOB[:OUTCOME]", help="All of them anew.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="All of them anew.")
 @click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="All of them anew.")
+@click.option("--topology", metavar="node|rack|any")
 @click.option("--max-restarts", type=int)
 @click.option("--grace")
 @click.option("--gpus", type=int)

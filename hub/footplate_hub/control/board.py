@@ -148,6 +148,7 @@ class Board:
                 capacity=Amount(node.cpu, node.memory, node.gpu),
                 address=node.address,
                 labels=node.labels,
+                levels=tuple(node.levels),
                 unusable=_unusable(node),
             )
             for node in self._nodes.values()

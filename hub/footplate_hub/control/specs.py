@@ -85,6 +85,7 @@ def shape_of(spec: JobSpec) -> Shape:
         exclude_nodes=frozenset(spec.exclude.nodes),
         exclude_addresses=frozenset(spec.exclude.addresses),
         labels=tuple(sorted(spec.placement.nodes.items())),
+        topology=spec.placement.topology,
     )
 
 

@@ -184,7 +184,7 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         priority="high", env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"],
         volumes=["scratch:/scratch"], pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"],
         after=["digits-7k3f9m", "fit-22a333:finished"],
-        nodes_with=["zone=a"],
+        nodes_with=["zone=a"], topology="rack",
         max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
     )  # fmt: skip
 
@@ -201,7 +201,7 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         {"job": "fit-22a333", "outcome": "finished"},
     ]
     assert sent["exclude"] == {"nodes": ["node-7"], "addresses": ["10.0.0.7"]}
-    assert sent["placement"] == {"nodes": {"zone": "a"}}
+    assert sent["placement"] == {"nodes": {"zone": "a"}, "topology": "rack"}
     assert sent["recovery"] == {"max_restarts": 0, "checkpoint_grace": 30}
 
 
