@@ -16,6 +16,7 @@ _ROLE = ("gpus", "cpu", "memory", "flavor", "replicas", "on_failure", "on_succes
 _FIELDS = {
     "priority": "priority",
     "time": "time_limit",
+    "region": "region",
     "env": "env",
     "after": "after",
     "exclude": "exclude",
@@ -57,9 +58,9 @@ def changed_fields(spec: JobSpec, changes: dict[str, Any]) -> dict[str, Any]:
                 "checkpoint_grace": new.checkpoint_grace if "grace" in changes else old.checkpoint_grace,
             }
         elif name == "placement":
-            old, new = spec.placement.model_dump(), wanted.placement.model_dump()
             field = {"nodes_with": "nodes"}.get(word, word)
-            body["placement"] = {**body.get("placement", old), field: new[field]}
+            placed = body.get("placement") or spec.placement.model_dump()
+            body["placement"] = {**placed, field: wanted.placement.model_dump()[field]}
         else:
             body[name] = wanted.model_dump(mode="json", by_alias=True)[name]
     return body

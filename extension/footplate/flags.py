@@ -41,11 +41,12 @@ _FLAGS = (
     click.option("--cpu", help="Cores for each replica: 2, 0.5, 500m."),
     click.option("--memory", help="Memory for each replica: 64Gi."),
     click.option("--flavor", help="Kinds of node that will do: h100,a100."),
-    click.option("--replicas", type=int, help="Processes that start together."),
+    click.option("--replicas", metavar="N|MIN-MAX", help="Processes that start together: 4, or 2-8."),
     click.option("--time", help="Limit of the run: 2h, 1h30m."),
     click.option("--group", help="The group that pays."),
     click.option("--priority", help="low, normal, high, or what the platform names."),
     click.option("--cluster", help="Where: a name, several with commas, any."),
+    click.option("--region", help="Where its cluster must be."),
     click.option("--env", "-e", multiple=True, metavar="NAME[=VALUE]", help="A variable of the process."),
     click.option(
         "--secret", "secrets", multiple=True, metavar="NAME[:file]", help="A stored secret, as a variable."

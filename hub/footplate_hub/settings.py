@@ -76,11 +76,18 @@ class NodeSettings(Submitted):
 
 
 class ClusterSettings(Submitted):
-    """A place to run. Without ``nodes``, the local engine offers this machine as it finds it."""
+    """A place to run. Without ``nodes``, the local engine offers this machine as it finds it.
+
+    Parameters
+    ----------
+    region
+        Where it is; jobs may ask for a region.
+    """
 
     what: ClassVar[str] = "a cluster"
     name: Name = "local"
     engine: Literal["local"] = "local"
+    region: Name | None = None
     nodes: list[NodeSettings] | None = None
     policy: QueuePolicy | None = None
 

@@ -44,7 +44,8 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @click.option("--cpu")
 @click.option("--memory")
 @click.option("--flavor")
-@click.option("--replicas", type=int)
+@click.option("--replicas", metavar="N|MIN-MAX")
+@click.option("--region")
 @as_json
 @click.argument("job")
 def edit(job: str, as_json: bool, **given: Any) -> None:

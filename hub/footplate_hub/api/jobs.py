@@ -39,7 +39,8 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 _EDITABLE = (
-    "priority", "time_limit", "roles", "exclude", "placement", "cluster", "env", "recovery", "after", "group",
+    "priority", "time_limit", "roles", "exclude", "placement", "cluster", "region", "env", "recovery",
+    "after", "group",
 )  # fmt: skip
 _LIVE = {JobState.STARTING, JobState.RUNNING}
 

@@ -51,7 +51,14 @@ def admit(turn: Turn, cluster: str, placed: Sequence[Placed], *, declared: bool,
         for role, index, node, flavor, gpus in placed
     }
     turn.move(
-        JobState.STARTING, attempt=number, cluster=cluster, declared=declared, stopping=None, owed=False
+        JobState.STARTING,
+        attempt=number,
+        cluster=cluster,
+        declared=declared,
+        stopping=None,
+        owed=False,
+        replicas=len(placed),
+        gpu=turn.attempt.gpu,
     )
     nodes = sorted({row.node for row in turn.replicas.values()})
     turn.happened(EventKind.JOB_ADMITTED, attempt=number, cluster=cluster, nodes=nodes)

@@ -78,7 +78,13 @@ def shape_of(spec: JobSpec) -> Shape:
     """What decides where a job fits."""
     return Shape(
         roles=tuple(
-            RoleShape(role.name, role.replicas, amount(role.resources), tuple(role.resources.flavors))
+            RoleShape(
+                role.name,
+                role.fewest,
+                amount(role.resources),
+                tuple(role.resources.flavors),
+                most=role.most if role.most > role.fewest else None,
+            )
             for role in spec.roles
         ),
         clusters=tuple(spec.clusters),
@@ -86,6 +92,7 @@ def shape_of(spec: JobSpec) -> Shape:
         exclude_addresses=frozenset(spec.exclude.addresses),
         labels=tuple(sorted(spec.placement.nodes.items())),
         topology=spec.placement.topology,
+        region="" if spec.region == "any" else spec.region,
     )
 
 

@@ -187,7 +187,7 @@ async def _insert(t: Transaction, rows: list[dict[str, Any]]) -> None:
 
 def gpus(spec: JobSpec) -> int:
     """GPUs of the whole gang."""
-    return sum(role.replicas * role.resources.gpu for role in spec.roles)
+    return sum(role.fewest * role.resources.gpu for role in spec.roles)
 
 
 async def by_key(connection: AsyncConnection, owner: str, keys: Collection[str]) -> dict[str, JobRow]:
@@ -381,7 +381,7 @@ async def edit(
 
 def _asks_for_more(old: JobSpec, new: JobSpec) -> bool:
     def total(spec: JobSpec) -> list[int]:
-        roles = [(role.replicas, role.resources) for role in spec.roles]
+        roles = [(role.most, role.resources) for role in spec.roles]
         return [
             sum(count for count, _ in roles),
             sum(count * resources.gpu for count, resources in roles),

@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
         ({"group": "sales"}, 403, "not in group 'sales'"),
         ({"priority": "urgent"}, 422, "high, low, normal"),
         ({"cluster": "moon"}, 422, "no cluster 'moon'"),
+        ({"region": "moon"}, 422, "no region 'moon'; no cluster here names one"),
         ({"roles": [{"resources": {"flavor": "h100"}}]}, 422, "no machine has flavor 'h100'"),
         ({"roles": [{"resources": {"gpu": -1}}]}, 422, "greater than or equal to 0"),
         ({"time_limit": "3d"}, 422, "the most that group research/vision may ask for, 2d"),
