@@ -267,12 +267,13 @@ async def delete(job: JobId, rooms: In, person: Submitter) -> None:
 
 async def deleted(rooms: Rooms, job: str, actor: str | None) -> bool:
     """Delete a job and its files; False if it has not ended."""
-    attempts = await rooms.database.write(lambda t: jobs.delete_finished(t, job, actor))
-    if attempts is None:
+    gone = await rooms.database.write(lambda t: jobs.delete_finished(t, job, actor))
+    if gone is None:
         return False
-    for attempt in attempts:
+    for attempt in gone.attempts:
         rooms.logs.remove(attempt)
     rooms.metrics.remove(job)
+    rooms.control.forget(gone.owner, gone.jobs)
     return True
 
 

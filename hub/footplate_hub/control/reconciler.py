@@ -69,6 +69,12 @@ class Reconciler:
             self._removing.add(attempt.id)
             self._spawn(self._remove(attempt.cluster, _attempt(job, _sized(spec, rows), attempt, rows)))
 
+    def forget(self, owner: str, jobs: Iterable[str]) -> None:
+        """Have the engines remove what deleted jobs kept."""
+        for job in jobs:
+            for engine in self._engines.values():
+                self._spawn(engine.forget(job, owner))
+
     async def watch(self, cluster: str) -> None:
         """Follow what an engine sees, for ever."""
         async for seen in self._engines[cluster].observe():
