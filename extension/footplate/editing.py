@@ -16,10 +16,12 @@ _ROLE = ("gpus", "cpu", "memory", "flavor", "replicas", "on_failure", "on_succes
 _FIELDS = {
     "priority": "priority",
     "time": "time_limit",
+    "region": "region",
     "env": "env",
     "after": "after",
     "exclude": "exclude",
     "nodes_with": "placement",
+    "topology": "placement",
     "max_restarts": "recovery",
     "grace": "recovery",
     **dict.fromkeys(_ROLE, "roles"),
@@ -55,6 +57,10 @@ def changed_fields(spec: JobSpec, changes: dict[str, Any]) -> dict[str, Any]:
                 "max_restarts": new.max_restarts if "max_restarts" in changes else old.max_restarts,
                 "checkpoint_grace": new.checkpoint_grace if "grace" in changes else old.checkpoint_grace,
             }
+        elif name == "placement":
+            field = {"nodes_with": "nodes"}.get(word, word)
+            placed = body.get("placement") or spec.placement.model_dump()
+            body["placement"] = {**placed, field: wanted.placement.model_dump()[field]}
         else:
             body[name] = wanted.model_dump(mode="json", by_alias=True)[name]
     return body

@@ -41,13 +41,14 @@ _FLAGS = (
     click.option("--cpu", help="Cores for each replica: 2, 0.5, 500m."),
     click.option("--memory", help="Memory for each replica: 64Gi."),
     click.option("--flavor", help="Kinds of node that will do: h100,a100."),
-    click.option("--replicas", type=int, help="Processes that start together."),
+    click.option("--replicas", metavar="N|MIN-MAX", help="Processes that start together: 4, or 2-8."),
     click.option("--time", help="Limit of the run: 2h, 1h30m."),
     click.option("--group", help="The group that pays."),
     click.option("--priority", help="low, normal, high, or what the platform names."),
     click.option("--cluster", help="Where: a name, several with commas, any."),
     click.option("--image", help="What it runs in, on clusters that run containers."),
     click.option("--shm", help="Size of /dev/shm, on clusters that run containers: 8Gi."),
+    click.option("--region", help="Where its cluster must be."),
     click.option("--env", "-e", multiple=True, metavar="NAME[=VALUE]", help="A variable of the process."),
     click.option(
         "--secret", "secrets", multiple=True, metavar="NAME[:file]", help="A stored secret, as a variable."
@@ -68,6 +69,7 @@ _FLAGS = (
     ),
     click.option("--exclude", multiple=True, metavar="NODE", help="A node or an address to stay away from."),
     click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="Only such nodes."),
+    click.option("--topology", metavar="node|rack|any", help="All replicas on one node, or in one rack."),
     click.option("--max-restarts", type=int, help="Restarts after faults; 0: never twice."),
     click.option("--grace", help="Time for a checkpoint when asked to stop."),
     click.option("--on-failure", metavar="POLICY", help="restart_replica, restart_gang, fail_job or ignore."),

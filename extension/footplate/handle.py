@@ -323,8 +323,8 @@ class Job:
         Parameters
         ----------
         changes
-            ``priority``, ``time``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``max_restarts``,
-            ``grace``, ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
+            ``priority``, ``time``, ``region``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``topology``,
+            ``max_restarts``, ``grace``, ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
         """
         self._seen = self._client.edit(self.id, changed_fields(self.view().spec, changes))
         return self

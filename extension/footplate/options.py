@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,10 +60,10 @@ class Options:
     gpus, cpu, memory, flavor
         For each replica: whole GPUs, cores (``2``, ``"500m"``), memory (``"64Gi"``), kinds of node.
     replicas
-        Processes in the gang.
+        Processes in the gang; ``"2-8"``: as many of these as there is room for when it starts.
     time
         Limit of the user's process, ``"2h"``; unset: the group's default.
-    group, priority, cluster
+    group, priority, cluster, region
         Who pays, how urgent, where.
     image, shm
         On clusters that run containers: what it runs in, and the size of ``/dev/shm`` (``"8Gi"``).
@@ -84,6 +85,8 @@ class Options:
         Nodes or addresses to stay away from.
     nodes_with
         Labels that nodes must carry.
+    topology
+        Where all replicas must be: on one ``"node"``, in one ``"rack"``; unset: as close as they fit.
     max_restarts, grace, on_failure, on_success
         What happens after a fault; time for a checkpoint when asked to stop.
     python
@@ -95,13 +98,14 @@ class Options:
     cpu: str | float | None = None
     memory: str | int | None = None
     flavor: str | Iterable[str] | None = None
-    replicas: int = 1
+    replicas: int | str | Mapping[str, int] = 1
     time: str | float | None = None
     group: str | None = None
     priority: str | None = None
     cluster: str | Iterable[str] | None = None
     image: str | None = None
     shm: str | int | None = None
+    region: str | None = None
     env: Mapping[str, Any] | Iterable[str] = field(default_factory=dict)
     secrets: Iterable[str] = ()
     volumes: Mapping[str, str] | Iterable[str] = ()
@@ -113,6 +117,7 @@ class Options:
     after: Any = ()
     exclude: str | Iterable[str] = ()
     nodes_with: Mapping[str, str] | Iterable[str] = ()
+    topology: str | None = None
     max_restarts: int | None = None
     grace: str | float | None = None
     on_failure: str | None = None
@@ -139,13 +144,14 @@ class Options:
         if self.gpus:
             resources["gpu"] = self.gpus
         role = _given(on_failure=self.on_failure, on_success=self.on_success)
-        role |= {"replicas": self.replicas, "resources": resources}
+        role |= {"replicas": _count(self.replicas), "resources": resources}
         values = _given(
             group=self.group,
             priority=self.priority,
             time_limit=self.time,
             cluster=_many(self.cluster),
             image=self.image,
+            region=self.region,
         )
         optional = {
             "env": self._env(),
@@ -155,7 +161,7 @@ class Options:
             "array": self._array(),
             "after": self._after(),
             "exclude": self._exclude(),
-            "placement": {"nodes": labels} if (labels := _pairs(self.nodes_with, "nodes_with")) else {},
+            "placement": _given(nodes=_pairs(self.nodes_with, "nodes_with") or None, topology=self.topology),
             "recovery": _given(max_restarts=self.max_restarts, checkpoint_grace=self.grace),
         }
         values |= {name: value for name, value in optional.items() if value}
@@ -166,7 +172,7 @@ class Options:
             raise WrongCallError(_in_our_words(explain_validation(error))) from None
 
     def _check_numbers(self) -> None:
-        for name, least in (("gpus", 0), ("replicas", 1), ("max_restarts", 0)):
+        for name, least in (("gpus", 0), ("max_restarts", 0)):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -273,6 +279,7 @@ def _in_our_words(sentence: str) -> str:
         ("recovery.checkpoint_grace", "grace"),
         ("recovery.", ""),
         ("placement.nodes", "nodes_with"),
+        ("placement.", ""),
     ):
         if sentence.startswith(place):
             return word + sentence.removeprefix(place)
@@ -293,6 +300,23 @@ def _many(value: str | Iterable[str] | None) -> str | list[str] | None:
         return None
     names = value.split(",") if isinstance(value, str) else list(value)
     return names[0] if len(names) == 1 else names
+
+
+def _count(value: int | str | Mapping[str, int]) -> int | dict[str, int]:
+    """``4`` and ``"4"`` as a number, ``"2-8"`` as a range."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value)) if not isinstance(value, (bool, float)) else None
+    if found is None:
+        least = isinstance(value, int) and not isinstance(value, bool)
+        asked = "1 or more" if least else "a whole number, or a range: 4, '2-8'"
+        raise WrongCallError(f"replicas must be {asked}, not {value!r}")
+    fewest, most = int(found[1]), int(found[2] or found[1])
+    if fewest < 1:
+        raise WrongCallError(f"replicas must be 1 or more, not {value}")
+    if most < fewest:
+        raise WrongCallError(f"replicas {value!r}: write the fewest first, then the most")
+    return fewest if most == fewest else {"min": fewest, "max": most}
 
 
 def _number(text: str) -> int | float | str:

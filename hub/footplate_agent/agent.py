@@ -146,7 +146,7 @@ class _Agent:
         self._channel.send({"do": "seat"})
         try:
             cache = Cache(str(self._start["cache"]))
-            supplies = Supplies(self._api, cache, self._stop, self._control.say)
+            supplies = Supplies(self._api, cache, self._stop, self._control.say, self._control.know)
             plan = prepare(self._start, self._folder, execution, supplies)
             port, gang = self._meet(execution)
             if port is not None:

@@ -69,6 +69,12 @@ class Control:
         with self._changed:
             self._report["message"] = message
 
+    def know(self, name: str, value: str) -> None:
+        """What was found out about the execution. Told at once, and with every report after."""
+        with self._changed:
+            report = {**self._report, "environment": {**self._report.get("environment", {}), name: value}}
+        self._change(report, 0.0)
+
     def running(self, started: Optional[float]) -> None:
         """The program runs."""
         with self._changed:

@@ -13,6 +13,7 @@ import ctypes
 import gc
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -53,6 +54,9 @@ def _warm() -> None:
     agent.warm()
     gc.collect()
     gc.freeze()
+
+
+_KEPT = re.compile(r"/(?:[^\0]*/)?checkpoints/[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 
 
 class ForkServer:
@@ -176,6 +180,9 @@ class ForkServer:
                 self._apart(
                     client, number, _kill if order == "kill" else _remove, os.path.join(self._root, name)
                 )
+                return
+            elif order == "forget":
+                self._apart(client, number, _forget, _parse_kept(message.get("path")))
                 return
             elif order == "end":
                 self._serving = False
@@ -339,6 +346,21 @@ def _remove(path: str) -> None:
         shutil.rmtree(path)
     with contextlib.suppress(OSError):  # other replicas of the attempt are there, or all is gone already
         os.rmdir(os.path.dirname(path))
+
+
+def _parse_kept(path: object) -> str:
+    """The absolute path of what a job kept, ``…/checkpoints/<job>``, or a `ValueError`."""
+    if not isinstance(path, str) or _KEPT.fullmatch(path) is None or os.path.normpath(path) != path:
+        raise ValueError(f"{path!r} is not where a job keeps anything; that is <storage>/checkpoints/<job>")
+    return path
+
+
+def _forget(path: str) -> None:
+    parent = os.path.dirname(path)
+    if os.path.realpath(parent) != parent or os.path.islink(path):
+        raise ValueError(f"{path} leads elsewhere; it is left alone")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
 
 
 if __name__ == "__main__":

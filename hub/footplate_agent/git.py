@@ -34,13 +34,13 @@ def fetch_git(
     secret: Optional[Mapping[str, Any]],
     env: Dict[str, str],
     stop: threading.Event,
-) -> None:
-    """Make the replica's working directory hold the commit.
+) -> str:
+    """Make the replica's working directory hold the commit, and return which one that is.
 
     Parameters
     ----------
     source
-        ``JobSpec.source.git``, with ``commit``.
+        ``JobSpec.source.git``; without ``commit``, what its ``ref`` is now.
     secret
         ``{"value": …}``: a token for https, a private key for ssh; ``username`` where the host wants one.
 
@@ -57,13 +57,14 @@ def fetch_git(
         os.makedirs(path, mode=0o700)
     try:
         credentials = _credentials(str(source["url"]), secret or {}, scratch)
-        _Checkout(source, work, {**env, **_quiet(), **credentials}, stop).fetch()
+        commit = _Checkout(source, work, {**env, **_quiet(), **credentials}, stop).fetch()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if source.get("path") and not os.path.isdir(os.path.join(work, str(source["path"]))):
         raise PreparationFailed(
-            "CodeFetch", f"The repository has no folder {source['path']!r} at commit {source['commit'][:12]}."
+            "CodeFetch", f"The repository has no folder {source['path']!r} at commit {commit[:12]}."
         )
+    return commit
 
 
 def _credentials(url: str, secret: Mapping[str, Any], scratch: str) -> Dict[str, str]:
@@ -91,7 +92,7 @@ class _Checkout:
         self._secret = env.get(_SECRET, "")
         self._env = env
 
-    def fetch(self) -> None:
+    def fetch(self) -> str:
         self._git("init", "-q", "--template=")
         wanted = self._commit or self._ref
         # A host that does not hand out single commits has the branch; failing that, everything.
@@ -111,6 +112,7 @@ class _Checkout:
         self._git("checkout", "-q", "--detach", self._commit or "FETCH_HEAD", "--")
         if self._submodules:
             self._git("submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+        return self._run("rev-parse", "HEAD").output.strip()
 
     def _has_commit(self) -> bool:
         return self._run("cat-file", "-e", f"{self._commit}^{{commit}}").code == 0

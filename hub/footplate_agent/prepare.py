@@ -113,7 +113,9 @@ def _code(
         fetch_workspace(str(workspace["digest"]), folder.work, supplies)
     elif git:
         supplies.say(f"fetching {git['url']}")
-        fetch_git(git, folder, secrets.get("git"), env, supplies.stop)
+        commit = fetch_git(git, folder, secrets.get("git"), env, supplies.stop)
+        if not git.get("commit"):  # only the secret could tell what the ref is
+            supplies.know("git_commit", commit)
     folder.write_notes({**folder.read_notes(), "code": True})
     return cwd
 

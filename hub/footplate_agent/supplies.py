@@ -22,12 +22,15 @@ class Supplies:
         Set when the preparation is not wanted any more.
     say
         Told what is going on, for whoever waits.
+    know
+        Told what was found out and must be remembered, by name.
     """
 
     api: Api
     cache: Cache
     stop: threading.Event
     say: Callable[[str], None]
+    know: Callable[[str, str], None]
 
     def blob(self, digest: str) -> str:
         """The path of one of the job's blobs, verified."""

@@ -76,15 +76,17 @@ class Retention:
             deleted_some = bool(await self._rooms.database.write(lambda t: events.delete_before(t, moment)))
 
     async def _files_of_nobody(self, now: float) -> None:
-        """Logs past their time, and logs and metrics whose job is gone."""
+        """Logs past their time, and logs, metrics and checkpoints whose job is gone."""
         rooms = self._rooms
         found = await asyncio.to_thread(
             rooms.logs.attempts
         )  # before the store is read: newer ones are not judged
         reported = await asyncio.to_thread(rooms.metrics.jobs)
+        kept = await rooms.control.kept()
         async with rooms.database.read() as connection:
             attempts = await views.attempt_ids(connection)
-            known = await jobs.existing(connection, reported)
+            known = await jobs.existing(connection, [*reported, *kept])
+        rooms.control.forget("", kept - known)
         for attempt in found:
             ended = attempts.get(attempt, 0.0)
             if ended is not None and ended < now - self._keep.logs:

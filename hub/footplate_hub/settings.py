@@ -50,6 +50,8 @@ class NodeSettings(Submitted):
         With ``declared``, a number without devices behind it; otherwise the indexes' count must exist.
     gpus
         Indexes of real devices that belong to this node; unset: the first ``gpu`` ones found.
+    levels
+        Where it stands, from the outside in, ``[hall-1, rack-a]``: the last one is its rack.
     """
 
     what: ClassVar[str] = "a node"
@@ -62,6 +64,7 @@ class NodeSettings(Submitted):
     declared: bool = False
     address: str = "127.0.0.1"
     labels: dict[str, str] = Field(default_factory=dict)
+    levels: list[Name] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
@@ -123,11 +126,18 @@ class KubernetesSettings(Submitted):
 
 
 class ClusterSettings(Submitted):
-    """A place to run. Without ``nodes``, the local engine offers this machine as it finds it."""
+    """A place to run. Without ``nodes``, the local engine offers this machine as it finds it.
+
+    Parameters
+    ----------
+    region
+        Where it is; jobs may ask for a region.
+    """
 
     what: ClassVar[str] = "a cluster"
     name: Name = "local"
     engine: Literal["local", "kubernetes", "volcano", "kubeflow", "kubeflow-v1", "kubedl"] = "local"
+    region: Name | None = None
     nodes: list[NodeSettings] | None = None
     kubernetes: KubernetesSettings | None = None
     policy: QueuePolicy | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
@@ -15,6 +16,7 @@ __all__ = [
     "After",
     "Array",
     "Command",
+    "Elastic",
     "Exclude",
     "FunctionSource",
     "GitSource",
@@ -199,12 +201,35 @@ class Resources(Submitted):
         return [self.flavor] if isinstance(self.flavor, str) else list(self.flavor or [])
 
 
+Count = Annotated[int, Field(ge=1, le=10_000, strict=True)]
+
+
+class Elastic(Submitted):
+    """A number of replicas that is chosen when the job starts: as many as there is room for."""
+
+    what: ClassVar[str] = "replicas"
+    min: Count
+    max: Count
+
+    @model_validator(mode="after")
+    def _a_range(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+
+def _fixed_or_elastic(value: Any) -> str:
+    return "elastic" if isinstance(value, (dict, Elastic)) else "fixed"
+
+
 class Role(Submitted):
     """A named set of identical replicas."""
 
     what: ClassVar[str] = "a role"
     name: Name = "worker"
-    replicas: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
+    replicas: Annotated[
+        Annotated[Count, Tag("fixed")] | Annotated[Elastic, Tag("elastic")], Discriminator(_fixed_or_elastic)
+    ] = 1
     command: Command | None = None
     image: Image | None = None
     env: dict[EnvName, str] = Field(default_factory=dict)
@@ -215,6 +240,16 @@ class Role(Submitted):
         "and the program's own error fails the job.",
     )
     on_success: OnSuccess = "wait_all"
+
+    @property
+    def fewest(self) -> int:
+        """Replicas without which it does not start; once it has, those that it was given."""
+        return self.replicas.min if isinstance(self.replicas, Elastic) else self.replicas
+
+    @property
+    def most(self) -> int:
+        """Replicas that it can use."""
+        return self.replicas.max if isinstance(self.replicas, Elastic) else self.replicas
 
 
 class SecretUse(Submitted):
@@ -254,16 +289,21 @@ class Exclude(Submitted):
 
 
 class Placement(Submitted):
-    """Machines that the job must run on: those that carry all of these labels.
+    """Machines that the job must run on, and how close together.
 
     Parameters
     ----------
+    nodes
+        Labels that they all carry.
+    topology
+        ``node``: all replicas on one; ``rack``: in one rack; ``any``: as close together as they fit now.
     labels, annotations
         What its pods carry, for the tools of those who look after a cluster that runs containers.
     """
 
     what: ClassVar[str] = "placement"
     nodes: dict[str, str] = Field(default_factory=dict)
+    topology: Literal["node", "rack", "any"] = "any"
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict)
     annotations: dict[LabelName, str] = Field(default_factory=dict)
 
@@ -362,6 +402,7 @@ class JobSpec(Submitted):
         Annotated[Name, Tag("one")] | Annotated[list[Name], Tag("many")],
         Discriminator(_one_or_many),
     ] = "any"
+    region: Name = Field(default="any", description="Where its cluster must be.")
     group: GroupPath | None = Field(
         default=None, description="Unset: the submitter's only group, or the platform's default."
     )
@@ -404,8 +445,15 @@ class JobSpec(Submitted):
 
     @property
     def replicas(self) -> int:
-        """Processes in the gang, all roles together."""
-        return sum(role.replicas for role in self.roles)
+        """Processes in the gang, all roles together: the fewest, where the start decides."""
+        return sum(role.fewest for role in self.roles)
+
+    def sized(self, counts: Mapping[str, int]) -> JobSpec:
+        """The job with as many replicas of each role as it was given."""
+        if not any(isinstance(role.replicas, Elastic) for role in self.roles):
+            return self
+        roles = [role.model_copy(update={"replicas": counts[role.name]}) for role in self.roles]
+        return self.model_copy(update={"roles": roles})
 
     @property
     def for_containers(self) -> list[str]:

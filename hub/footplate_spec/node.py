@@ -20,6 +20,8 @@ class Node(Answer):
         The GPUs are a number in the configuration without devices behind it.
     advisory
         CPU and memory are watched, not enforced: the machine gives no control groups.
+    levels
+        Where it stands, from the outside in: a hall, a rack.
     blocked
         Why nothing starts there, if so.
     draining
@@ -37,6 +39,7 @@ class Node(Answer):
     advisory: bool = False
     address: str = "127.0.0.1"
     labels: dict[str, str] = Field(default_factory=dict)
+    levels: list[str] = Field(default_factory=list)
     ready: bool = True
     blocked: str | None = None
     draining: bool = False

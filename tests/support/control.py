@@ -58,6 +58,7 @@ class FakeEngine:
         self.keepers: dict[str, set[str]] = {}  # attempt -> "role-index"
         self.applied: list[Attempt] = []
         self.deleted: list[str] = []
+        self.checkpoints: set[str] = set()  # jobs that left some
         self.refuse: EngineError | None = None
         self._seen: asyncio.Queue[Observation] = asyncio.Queue()
 
@@ -89,6 +90,12 @@ class FakeEngine:
                 self.die(attempt.id, keeper)
         if not self.keepers.get(attempt.id):
             self.keepers.pop(attempt.id, None)
+
+    async def kept(self) -> list[str]:
+        return sorted(self.checkpoints)
+
+    async def forget(self, job: str, owner: str) -> None:
+        self.checkpoints.discard(job)
 
     async def observe(self) -> AsyncIterator[Observation]:
         while True:

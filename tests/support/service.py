@@ -155,6 +155,7 @@ class FakeControl(Control):
         self.woken = 0
         self.line: list[str] = []
         self.reasons: dict[str, Reason] = {}
+        self.kept_jobs: set[str] = set()
         self.reports: list[tuple[ReplicaId, Report]] = []
         self.maintenance = FakeMaintenance()
         self.leading, self.lost = True, False
@@ -172,6 +173,12 @@ class FakeControl(Control):
 
     async def stop(self) -> None:
         """Nothing to stop."""
+
+    def forget(self, owner: str, jobs: Collection[str]) -> None:
+        self.kept_jobs -= set(jobs)
+
+    async def kept(self) -> set[str]:
+        return set(self.kept_jobs)
 
     def wake(self) -> None:
         self.woken += 1

@@ -32,8 +32,8 @@ CLUSTERS = [
     {
         "name": "local",
         "nodes": [
-            _node("h1", "h100", 8, address="127.0.0.11", labels={"rack": "a"}),
-            _node("h2", "h100", 8, address="127.0.0.12", labels={"rack": "b"}),
+            _node("h1", "h100", 8, address="127.0.0.11", labels={"rack": "a"}, levels=["a"]),
+            _node("h2", "h100", 8, address="127.0.0.12", labels={"rack": "b"}, levels=["b"]),
             _node("a1", "a100", 4, address="127.0.0.21"),
             _node("l1", "l40", 8),
             _node("t1", "t4", 4),

@@ -37,13 +37,15 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @click.option("--after", multiple=True, metavar="JOB[:OUTCOME]", help="All of them anew.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="All of them anew.")
 @click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="All of them anew.")
+@click.option("--topology", metavar="node|rack|any")
 @click.option("--max-restarts", type=int)
 @click.option("--grace")
 @click.option("--gpus", type=int)
 @click.option("--cpu")
 @click.option("--memory")
 @click.option("--flavor")
-@click.option("--replicas", type=int)
+@click.option("--replicas", metavar="N|MIN-MAX")
+@click.option("--region")
 @as_json
 @click.argument("job")
 def edit(job: str, as_json: bool, **given: Any) -> None:

@@ -72,7 +72,7 @@ def _cost(prices: PricesSettings, spec: JobSpec, flavors: tuple[str, ...], hours
         if price is None:
             return None
         one = role.resources.gpu * price.gpu_hour + role.resources.cpu / 1000 * price.core_hour
-        total += role.replicas * one * hours
+        total += role.most * one * hours
     return round(total, 2)
 
 

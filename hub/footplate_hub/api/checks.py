@@ -41,6 +41,10 @@ def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
     for cluster in spec.clusters:
         if cluster not in clusters:
             raise _invalid(f"there is no cluster {cluster!r}; there are {_listed(clusters)}, or any")
+    regions = sorted({cluster.region for cluster in settings.clusters if cluster.region is not None})
+    if spec.region != "any" and spec.region not in regions:
+        there = f"there are {_listed(regions)}, or any" if regions else "no cluster here names one"
+        raise _invalid(f"there is no region {spec.region!r}; {there}")
     _flavors(rooms, spec)
     _mounts(rooms, group, spec)
     time_limit_of(rooms, group, spec)

@@ -39,7 +39,8 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 _EDITABLE = (
-    "priority", "time_limit", "roles", "exclude", "placement", "cluster", "env", "recovery", "after", "group",
+    "priority", "time_limit", "roles", "exclude", "placement", "cluster", "region", "env", "recovery",
+    "after", "group",
 )  # fmt: skip
 _LIVE = {JobState.STARTING, JobState.RUNNING}
 
@@ -266,12 +267,13 @@ async def delete(job: JobId, rooms: In, person: Submitter) -> None:
 
 async def deleted(rooms: Rooms, job: str, actor: str | None) -> bool:
     """Delete a job and its files; False if it has not ended."""
-    attempts = await rooms.database.write(lambda t: jobs.delete_finished(t, job, actor))
-    if attempts is None:
+    gone = await rooms.database.write(lambda t: jobs.delete_finished(t, job, actor))
+    if gone is None:
         return False
-    for attempt in attempts:
+    for attempt in gone.attempts:
         rooms.logs.remove(attempt)
     rooms.metrics.remove(job)
+    rooms.control.forget(gone.owner, gone.jobs)
     return True
 
 

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/jobs", tags=["logs"])
 def check_replica(row: jobs.JobRow, role: str, index: int) -> None:
     """Refuse a replica that the job does not have."""
     spec = JobSpec.model_validate_json(row["spec"])
-    counts = {known.name: known.replicas for known in spec.roles}
+    counts = {known.name: known.most for known in spec.roles}
     if role not in counts:
         raise Refusal(404, f"{row['id']} has no role {role!r}; it has {', '.join(counts)}", "not_found")
     if index >= counts[role]:

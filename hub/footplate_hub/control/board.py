@@ -106,6 +106,7 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._regions = {cluster.name: cluster.region or "" for cluster in settings.clusters}
         self._groups = {group.name: group_model(group) for group in settings.groups}
         self._budgets = {group.name: group.budget for group in settings.groups if group.budget}
         self.prices = {
@@ -148,6 +149,7 @@ class Board:
                 capacity=Amount(node.cpu, node.memory, node.gpu),
                 address=node.address,
                 labels=node.labels,
+                levels=tuple(node.levels),
                 unusable=_unusable(node),
             )
             for node in self._nodes.values()
@@ -340,7 +342,12 @@ class Board:
             groups=self._groups_with_budgets(time.time()),
             prices=self.prices,
             clusters={
-                name: ClusterModel(name, policy=policy, held=self._held_clusters.get(name) or held)
+                name: ClusterModel(
+                    name,
+                    region=self._regions.get(name, ""),
+                    policy=policy,
+                    held=self._held_clusters.get(name) or held,
+                )
                 for name, policy in self._policies.items()
             },
         )

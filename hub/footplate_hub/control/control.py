@@ -305,6 +305,18 @@ class Control:
             return None
         return self.foresight.eta(live.workload)
 
+    def forget(self, owner: str, jobs: Collection[str]) -> None:
+        """Remove what deleted jobs kept, soon; what is missed is found again by `kept`."""
+        self._reconciler.forget(owner, jobs)
+
+    async def kept(self) -> set[str]:
+        """Jobs of which an engine keeps something."""
+        return (
+            {job for engine in self._engines.values() for job in await engine.kept()}
+            if self.leading
+            else set()
+        )
+
     def counts(self) -> tuple[int, Counter[str]]:
         """How many attempts run, and how many jobs waited in the last pass, by reason."""
         said = self._board.said

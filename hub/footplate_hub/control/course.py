@@ -6,6 +6,7 @@ it looks only at the records and does whatever is due.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ __all__ = ["Placed", "Usable", "admit", "hear", "lose", "make_room", "settle"]
 
 Usable = Callable[[str, str], bool]  # cluster, node
 Placed = tuple[str, int, str, str, tuple[int, ...]]  # role, index, node, flavor, gpus
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _STEPS = [ReplicaState.PENDING, ReplicaState.PREPARING, ReplicaState.READY, ReplicaState.RUNNING]
 _RAN = {ReplicaState.RUNNING, ReplicaState.SUCCEEDED, ReplicaState.LOST}
 
@@ -51,7 +53,14 @@ def admit(turn: Turn, cluster: str, placed: Sequence[Placed], *, declared: bool,
         for role, index, node, flavor, gpus in placed
     }
     turn.move(
-        JobState.STARTING, attempt=number, cluster=cluster, declared=declared, stopping=None, owed=False
+        JobState.STARTING,
+        attempt=number,
+        cluster=cluster,
+        declared=declared,
+        stopping=None,
+        owed=False,
+        replicas=len(placed),
+        gpu=turn.attempt.gpu,
     )
     nodes = sorted({row.node for row in turn.replicas.values()})
     turn.happened(EventKind.JOB_ADMITTED, attempt=number, cluster=cluster, nodes=nodes)
@@ -67,6 +76,7 @@ def hear(turn: Turn, row: ReplicaRecord, report: Report) -> None:
         if report.exit.stopped == "taken_away":  # it will run nothing more
             turn.set_replica(turn.replicas[row.role, row.index], holder=None)
         return
+    _note_commit(turn, report)
     state = ReplicaState(report.state) if report.state != "exited" else row.state
     if _STEPS.index(state) > _STEPS.index(row.state):
         started = (report.started or turn.now) if state is ReplicaState.RUNNING else None
@@ -81,6 +91,15 @@ def hear(turn: Turn, row: ReplicaRecord, report: Report) -> None:
         row = turn.set_replica(row, message=report.message)
     if report.state == "ready" and (report.address, report.port) != (row.address, row.port):
         turn.set_replica(row, address=report.address, port=report.port)
+
+
+def _note_commit(turn: Turn, report: Report) -> None:
+    """Record what a ref was that only the job's secret could resolve: whatever runs later runs the same."""
+    commit, git = report.environment.get("git_commit"), turn.spec.source.git
+    if git is None or git.commit is not None or not isinstance(commit, str):
+        return
+    if _COMMIT.fullmatch(commit):
+        turn.pin(commit)
 
 
 def make_room(turn: Turn, attempt: str, *, why: str) -> bool:

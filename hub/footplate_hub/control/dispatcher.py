@@ -290,6 +290,8 @@ def _edited(job: JobRecord, row: JobRecord) -> JobRecord:
         spec=row.spec,
         group=row.group,
         priority=row.priority,
+        replicas=row.replicas,
+        gpu=row.gpu,
         place=row.place,
         time_limit=row.time_limit,
         owed=row.owed,

@@ -125,6 +125,14 @@ class Turn:
         self.job = replace(self.job, priority=priority, spec=self.spec.model_dump_json(by_alias=True))
         self.happened(EventKind.JOB_EDITED, actor=actor, changed=["priority"], place_kept=True)
 
+    def pin(self, commit: str) -> None:
+        """Let the job's code be this commit, whatever its ref will be."""
+        assert self.spec.source.git is not None
+        git = self.spec.source.git.model_copy(update={"commit": commit})
+        source = self.spec.source.model_copy(update={"git": git})
+        self.spec = self.spec.model_copy(update={"source": source})
+        self.job = replace(self.job, spec=self.spec.model_dump_json(by_alias=True))
+
     def set_replica(self, row: ReplicaRecord, **values: Any) -> ReplicaRecord:
         """Change one replica."""
         row = replace(row, **values)

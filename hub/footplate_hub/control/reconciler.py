@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +69,13 @@ class Reconciler:
         """Have the engine let go of an attempt that is over."""
         if attempt.id not in self._removing:
             self._removing.add(attempt.id)
-            self._spawn(self._remove(attempt.cluster, _attempt(job, spec, attempt, rows)))
+            self._spawn(self._remove(attempt.cluster, _attempt(job, _sized(spec, rows), attempt, rows)))
+
+    def forget(self, owner: str, jobs: Iterable[str]) -> None:
+        """Have the engines remove what deleted jobs kept."""
+        for job in jobs:
+            for engine in self._engines.values():
+                self._spawn(engine.forget(job, owner))
 
     async def watch(self, cluster: str) -> None:
         """Follow what an engine sees, for ever."""
@@ -120,7 +126,7 @@ class Reconciler:
             return
         rows = list(live.life.replicas.values())
         engine = self._engines[attempt.cluster]
-        await engine.delete(_attempt(live.life.job, live.spec, attempt, rows), patience=0.0)
+        await engine.delete(_attempt(live.life.job, _sized(live.spec, rows), attempt, rows), patience=0.0)
 
         def decide(turn: Turn) -> None:
             if turn.attempt is None or turn.attempt.id != attempt.id:
@@ -178,7 +184,7 @@ class Reconciler:
                 rows = [row for row in life.replicas.values() if row.state not in REPLICA_FINAL]
                 try:
                     await self._engines[attempt.cluster].apply(
-                        _attempt(life.job, live.spec, life.attempt, rows)
+                        _attempt(life.job, _sized(live.spec, life.replicas.values()), life.attempt, rows)
                     )
                 except EngineError as error:
                     log.warning("%s cannot be started: %s", attempt.id, error)
@@ -222,6 +228,11 @@ class Reconciler:
 
 async def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def _sized(spec: JobSpec, rows: Iterable[ReplicaRecord]) -> JobSpec:
+    """The spec with the replicas that were admitted."""
+    return spec.sized(Counter(row.role for row in rows))
 
 
 def _attempt(job: JobRecord, spec: JobSpec, attempt: AttemptRecord, rows: list[ReplicaRecord]) -> Attempt:

@@ -78,13 +78,21 @@ def shape_of(spec: JobSpec) -> Shape:
     """What decides where a job fits."""
     return Shape(
         roles=tuple(
-            RoleShape(role.name, role.replicas, amount(role.resources), tuple(role.resources.flavors))
+            RoleShape(
+                role.name,
+                role.fewest,
+                amount(role.resources),
+                tuple(role.resources.flavors),
+                most=role.most if role.most > role.fewest else None,
+            )
             for role in spec.roles
         ),
         clusters=tuple(spec.clusters),
         exclude_nodes=frozenset(spec.exclude.nodes),
         exclude_addresses=frozenset(spec.exclude.addresses),
         labels=tuple(sorted(spec.placement.nodes.items())),
+        topology=spec.placement.topology,
+        region="" if spec.region == "any" else spec.region,
     )
 
 

@@ -6,7 +6,7 @@ attempt is left; ``observe`` tells everything that is there before it tells what
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +117,12 @@ class Engine(Protocol):
 
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Remove an attempt: what has not ended by itself after ``patience`` seconds is killed."""
+
+    async def kept(self) -> Collection[str]:
+        """Jobs of which something outlived their attempts: what they checkpointed."""
+
+    async def forget(self, job: str, owner: str) -> None:
+        """Remove what a deleted job kept."""
 
     async def gone(self, holder: str, node: str) -> bool:
         """Whether it is certain that nothing of an incarnation lives, which was last seen on ``node``."""

@@ -132,8 +132,8 @@ def _without_exclusions(workload: Workload) -> Iterator[Family]:
         left = tuple(other for other in shape.labels if other != label)
         yield _alone("labels", says, _shaped(workload, labels=left))
     if shape.topology != "any" and sum(role.replicas for role in shape.roles) > 1:
-        near = "one node" if shape.topology == "node" else "one rack"
-        yield _alone("topology", f"anywhere instead of on {near}", _shaped(workload, topology="any"))
+        near = "on one node" if shape.topology == "node" else "in one rack"
+        yield _alone("topology", f"anywhere instead of {near}", _shaped(workload, topology="any"))
     if shape.region:
         says = f"any region instead of {shape.region}"
         yield _alone("region", says, _shaped(workload, region=""))

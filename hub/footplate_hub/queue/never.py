@@ -58,8 +58,8 @@ def _too_large(nodes: Nodes, shape: Shape, option: Option) -> Reason:
             message = f"{needs}; no node {on_flavors(shape, option, flavor)} has all of that."
             break
     if not message and shape.topology != "any" and sum(role.replicas for role in shape.roles) > 1:
-        near = "node" if shape.topology == "node" else "rack"
-        message = f"Needs {need_words(shape, _main(shape))} on one {near}; no {near} {there} holds that."
+        near, what = ("on one node", "node") if shape.topology == "node" else ("in one rack", "rack")
+        message = f"Needs {need_words(shape, _main(shape))} {near}; no {what} {there} holds that."
     if not message:
         message = _too_many(shape, total, capacity, there)
     numbers = {"largest": numbers_of(largest), "total": numbers_of(total)}

@@ -53,6 +53,8 @@ class JobRecord:
 
     Parameters
     ----------
+    replicas, gpu
+        Of the whole gang: the fewest that it needs, and once it was admitted what it was given.
     stopping
         A ``Stop.reason``: why its processes are being ended.
     owed
@@ -67,6 +69,8 @@ class JobRecord:
     place: float
     time_limit: int
     submitted: float
+    replicas: int = 1
+    gpu: int = 0
     state: JobState = JobState.QUEUED
     stopping: str | None = None
     declared: bool = False
@@ -162,7 +166,19 @@ def _text(document: Any) -> str | None:
     return None if document is None else document.model_dump_json()
 
 
-_JOB = ("state", "stopping", "declared", "cluster", "attempt", "restarts", "owed", "started", "ended")
+_JOB = (
+    "state",
+    "replicas",
+    "gpu",
+    "stopping",
+    "declared",
+    "cluster",
+    "attempt",
+    "restarts",
+    "owed",
+    "started",
+    "ended",
+)
 _NEW_ATTEMPT = ("id", "job", "number", "cluster", "created", "gpu", "price")
 _ATTEMPT = ("started", "ended", "outcome")
 _REPLICA = (
@@ -331,6 +347,8 @@ def _job(row: Any) -> JobRecord:
         group=sys.intern(row.group_path),
         spec=sys.intern(row.spec),
         priority=sys.intern(row.priority),
+        replicas=row.replicas,
+        gpu=row.gpu,
         place=row.place,
         time_limit=row.time_limit,
         submitted=row.submitted,

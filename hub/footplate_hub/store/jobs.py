@@ -33,6 +33,7 @@ from .database import Transaction
 
 __all__ = [
     "EDITABLE",
+    "Deleted",
     "JobRow",
     "NewJob",
     "Viewer",
@@ -187,7 +188,7 @@ async def _insert(t: Transaction, rows: list[dict[str, Any]]) -> None:
 
 def gpus(spec: JobSpec) -> int:
     """GPUs of the whole gang."""
-    return sum(role.replicas * role.resources.gpu for role in spec.roles)
+    return sum(role.fewest * role.resources.gpu for role in spec.roles)
 
 
 async def by_key(connection: AsyncConnection, owner: str, keys: Collection[str]) -> dict[str, JobRow]:
@@ -381,7 +382,7 @@ async def edit(
 
 def _asks_for_more(old: JobSpec, new: JobSpec) -> bool:
     def total(spec: JobSpec) -> list[int]:
-        roles = [(role.replicas, role.resources) for role in spec.roles]
+        roles = [(role.most, role.resources) for role in spec.roles]
         return [
             sum(count for count, _ in roles),
             sum(count * resources.gpu for count, resources in roles),
@@ -392,28 +393,35 @@ def _asks_for_more(old: JobSpec, new: JobSpec) -> bool:
     return any(after > before for before, after in zip(total(old), total(new), strict=True))
 
 
-async def delete_finished(t: Transaction, job: str, actor: str | None) -> list[str] | None:
-    """Delete a job that has ended; the ids of its attempts, whose files may go. None: it has not ended."""
-    attempts = list(
-        (
-            await t.execute(
-                select(tables.attempts.c.id)
-                .join(_j, _j.c.id == tables.attempts.c.job)
-                .where(or_(_j.c.id == job, _j.c.parent == job))
-            )
-        ).scalars()
-    )
+@dataclass(frozen=True)
+class Deleted:
+    """What may go with a job, or an array and its runs: what these attempts and jobs left."""
+
+    owner: str
+    attempts: list[str]
+    jobs: list[str]
+
+
+async def delete_finished(t: Transaction, job: str, actor: str | None) -> Deleted | None:
+    """Delete a job that has ended. None: it has not."""
     statement = (
+        select(tables.attempts.c.id, _j.c.id.label("job"), _j.c.owner)
+        .join(_j, _j.c.id == tables.attempts.c.job)
+        .where(or_(_j.c.id == job, _j.c.parent == job))
+    )
+    rows = list(await t.execute(statement))
+    removed = (
         delete(_j)
         .where(_j.c.id == job, _j.c.state.in_([s.value for s in JOB_FINAL]))
         .returning(_j.c.group_path)
     )
-    group = (await t.execute(statement)).scalar_one_or_none()
+    group = (await t.execute(removed)).scalar_one_or_none()
     if group is None:
         return None
     await t.execute(delete(_j).where(_j.c.parent == job))
     t.record(EventKind.JOB_DELETED, job, actor=actor, group=group)
-    return attempts
+    owner = rows[0].owner if rows else ""
+    return Deleted(owner, [row.id for row in rows], sorted({row.job for row in rows}))
 
 
 async def ended_before(connection: AsyncConnection, moment: float, limit: int = 200) -> list[str]:

@@ -219,6 +219,16 @@ def test_a_repository_runs_none_of_its_hooks(replica, git, tmp_path):
     assert not (tmp_path / "hooked").exists()
 
 
+def test_a_ref_without_a_commit_is_told_once_it_is_known(replica, service, git, tmp_path):
+    commit = repository(git, tmp_path / "repo", {"a.txt": "a"})
+    one = replica(source={"git": {"url": str(tmp_path / "repo"), "ref": "main"}}, command="cat a.txt")
+
+    assert one.run()["exit_code"] == 0
+
+    told = [report.get("environment", {}) for reports in service.reports.values() for report in reports]
+    assert {"git_commit": commit}.items() <= {k: v for one in told for k, v in one.items()}.items()
+
+
 @pytest.mark.parametrize("token", ["s3cr3t-token", "wrong-token"])
 def test_a_private_repository_opens_with_its_token_alone(replica, service, git, tmp_path, token):
     commit = repository(git, tmp_path / "repo", {"a.txt": "private"})

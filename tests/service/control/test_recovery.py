@@ -7,6 +7,7 @@ import json
 import pytest
 
 from footplate_hub.control import Refused
+from footplate_spec import JobSpec
 from support.control import eventually
 
 
@@ -233,3 +234,16 @@ async def test_a_gang_whose_node_is_gone_goes_back_to_the_queue(two):
     await eventually(lambda: any(a.id == f"{job}-a2" for a in two.engine.applied))
     record = await two.job(job)
     assert (record.state, record.restarts, record.attempt) == ("starting", 1, 2)
+
+
+async def test_a_ref_that_only_the_jobs_secret_resolves_is_recorded_once(one):
+    source = {"git": {"url": "https://example.org/x.git", "ref": "main", "secret": "deploy"}}
+    job = await one.submit(source=source, recovery={"max_restarts": 1})
+    await one.until(job, "starting")
+    for commit in ("a" * 40, "b" * 40, "no commit"):
+        await one.say(f"{job}-a1", "preparing", environment={"git_commit": commit})
+    git = JobSpec.model_validate_json((await one.job(job)).spec).source.git
+    assert (git.ref, git.commit) == ("main", "a" * 40)
+    await one.say(f"{job}-a1", "exited", lost=True)
+    applied = await eventually(lambda: one.engine.applied[1:])
+    assert applied[-1].spec.source.git.commit == "a" * 40

@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
         ({"cluster": "moon"}, 422, "no cluster 'moon'"),
         ({"image": "py:3"}, 422, "no cluster can give what the job asks for: local has no images"),
         ({"roles": [{"resources": {"shm": "1Gi"}}]}, 422, "local has no shm"),
+        ({"region": "moon"}, 422, "no region 'moon'; no cluster here names one"),
         ({"roles": [{"resources": {"flavor": "h100"}}]}, 422, "no machine has flavor 'h100'"),
         ({"roles": [{"resources": {"gpu": -1}}]}, 422, "greater than or equal to 0"),
         ({"time_limit": "3d"}, 422, "the most that group research/vision may ask for, 2d"),

@@ -287,9 +287,15 @@ async def test_old_jobs_go_with_their_files(service: Service) -> None:
     attempt = await service.control.place(job)
     await write(service.as_replica(attempt), b"x", 0)
     await service.control.finish(job)
+    service.control.kept_jobs = {
+        job,
+        "gone-222222",
+    }  # one went unnoticed
     retention = Retention(service.rooms)
     await retention.round(time.time() + 31 * 86400)
+    assert service.control.kept_jobs == {job}
     assert service.rooms.logs.attempts() == []
     assert (await service.as_(ADA).get(f"jobs/{job}")).status_code == 200
     await retention.round(time.time() + 91 * 86400)
+    assert service.control.kept_jobs == set()
     assert (await service.as_(ADA).get(f"jobs/{job}")).status_code == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +244,16 @@ def _until(done, limit: float = 30) -> None:
     while not done():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_deleted_job_leaves_no_checkpoint_behind(k):
+    command = "echo weights > $FOOTPLATE_CHECKPOINT/w; echo $FOOTPLATE_CHECKPOINT"
+    k.run(f"job = fp.submit({command!r}, workspace=None)")
+    folder = Path(k.run("job.wait(); print(job.logs())").stdout.strip())
+    assert (folder / "w").read_text() == "weights\n"
+    k.run("job.delete()")
+    deadline = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not folder.exists()
+    assert folder.parent.is_dir()

@@ -180,6 +180,18 @@ def test_enough_is_free_but_not_on_one_node(kay, people):
         kay.apply(1)
 
 
+def test_enough_is_free_but_not_in_one_rack(kay, people):
+    half = {"time_limit": "1h", "cluster": "local"}
+    with (
+        people.running("eve", 4, "h100", exclude={"nodes": ["h2"]}, **half),
+        people.running("eve", 4, "h100", exclude={"nodes": ["h1"]}, **half),
+    ):
+        kay.ask(gpus=4, replicas=2, flavor="h100", cluster="local", topology="rack", time="30m")
+        told = kay.why(Code.TOPOLOGY_PLACEMENT_FAILED)
+        on_the_page("Enough is free, but not in one rack", told)
+        kay.apply(told.offers.index("anywhere instead of in one rack: starts now") + 1)
+
+
 def test_one_who_would_delay_a_larger_job_ahead_passes_with_a_shorter_time_limit(kay, people):
     with people.running("eve", 4, "h100", cluster="local", time_limit="1h"):
         gang = kay.ask("gang", gpus=8, replicas=2, flavor="h100", cluster="local", time="4h")

@@ -146,6 +146,11 @@ def test_a_queued_job_is_edited_and_a_finished_one_deleted(run, service):
     assert run("jobs", "edit", job, "--priority", "high", "--gpus", "2", "--time", "3h").code == 0
     spec = service.jobs[job].spec
     assert (spec.priority, spec.roles[0].resources.gpu, spec.time_limit) == ("high", 2, 10800)
+    assert run("jobs", "edit", job, "--topology", "rack", "--node-label", "disk=ssd").code == 0
+    assert run("jobs", "edit", job, "--topology", "node").code == 0
+    placement = service.jobs[job].spec.placement
+    assert (placement.topology, placement.nodes) == ("node", {"disk": "ssd"})
+    assert "topology: " in run("jobs", "edit", job, "--topology", "moon").err
     assert run("jobs", "extend", job, "+1h").code == 0
     assert service.jobs[job].spec.time_limit == 86400 + 3600
     assert run("jobs", "move", job, "research/audio").code == 0

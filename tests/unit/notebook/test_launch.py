@@ -149,6 +149,9 @@ def test_a_failed_command_raises_its_first_cause(client, here):
         ({"gpu": 1}, "there is no option 'gpu'; did you mean gpus?"),
         ({"replica": 2}, "there is no option 'replica'; did you mean replicas?"),
         ({"replicas": 0}, "replicas must be 1 or more"),
+        ({"replicas": "8-2"}, "replicas '8-2': write the fewest first, then the most"),
+        ({"replicas": "many"}, "replicas must be a whole number, or a range: 4, '2-8', not 'many'"),
+        ({"replicas": True}, "replicas must be a whole number"),
         ({"time": "soon"}, "'soon' is not a length of time"),
         ({"memory": "many"}, "'many' is not an amount of memory"),
         ({"env": ["NOT_SET_ANYWHERE"]}, "has no value here"),
@@ -184,7 +187,7 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         priority="high", env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"],
         volumes=["scratch:/scratch"], pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"],
         after=["digits-7k3f9m", "fit-22a333:finished"],
-        nodes_with=["zone=a"],
+        nodes_with=["zone=a"], topology="rack",
         max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
     )  # fmt: skip
 
@@ -201,7 +204,7 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         {"job": "fit-22a333", "outcome": "finished"},
     ]
     assert sent["exclude"] == {"nodes": ["node-7"], "addresses": ["10.0.0.7"]}
-    assert sent["placement"] == {"nodes": {"zone": "a"}}
+    assert sent["placement"] == {"nodes": {"zone": "a"}, "topology": "rack"}
     assert sent["recovery"] == {"max_restarts": 0, "checkpoint_grace": 30}
 
 

@@ -72,6 +72,9 @@ def test_a_whole_gang_may_be_too_large_for_one_node_or_rack():
     assert told(H, h100(3, gpu=4), topology="node")[1] == (
         "Needs 3 × 4 GPUs on one node; no node with flavor h100 holds that."
     )
+    assert told(H, h100(2, gpu=8), topology="rack")[1] == (
+        "Needs 2 × 8 GPUs in one rack; no rack with flavor h100 holds that."
+    )
 
 
 def test_of_clusters_with_the_same_flavor_the_one_with_the_largest_nodes_is_told():

@@ -38,7 +38,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name():
     assert "'comand'; did you mean 'command'?" in refusal(comand=["true"])
 
 
-@pytest.mark.parametrize("field", ["notify", "output", "lifetime", "region"])
+@pytest.mark.parametrize("field", ["notify", "output", "lifetime"])
 def test_a_field_that_is_not_built_is_refused_not_ignored(field):
     assert f"has no field {field!r}" in refusal(**RUNS, **{field: "x"})
 
@@ -118,3 +118,24 @@ def test_ids_are_made_from_names():
     assert first.startswith("digits-")
     assert attempt_id(first, 2) == f"{first}-a2"
     assert (slug("Train_v2.py"), slug("…")) == ("train-v2-py", "job")
+
+
+def test_replicas_may_be_a_range():
+    job = JobSpec.model_validate({**RUNS, "roles": [{"replicas": {"min": 2, "max": 4}}]})
+    [role] = job.roles
+    assert (role.fewest, role.most, job.replicas) == (2, 4, 2)
+    assert job.sized({"worker": 3}).roles[0].replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("replicas", "words"),
+    [
+        ({"min": 3, "max": 2}, "min 3 is more than max 2"),
+        ({"min": 0, "max": 2}, "greater than or equal to 1"),
+        ({"min": 1}, "max: Field required"),
+        ({"least": 1}, "replicas has no field 'least'"),
+        (0, "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_range_is_refused(replicas, words):
+    assert words in refusal(**RUNS, roles=[{"replicas": replicas}])

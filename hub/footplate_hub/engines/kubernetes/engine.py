@@ -12,7 +12,7 @@ import hashlib
 import logging
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class KubernetesEngine:
             tokens={
                 (role.name, index): self._tokens.mint(ReplicaId(attempt.id, role.name, index))
                 for role in attempt.spec.roles
-                for index in range(role.replicas)
+                for index in range(role.fewest)
             },
             indexes=self._settings.indexes.model_dump(mode="json"),
             log_limit=self._settings.limits.log,
@@ -174,6 +174,13 @@ class KubernetesEngine:
             ) from error
         while self._living(attempt.id):
             await self._change(_LOOK_AGAIN)
+
+    async def kept(self) -> Collection[str]:
+        """Nothing: what is on a claim is seen by pods alone, and stays until its owner removes it."""
+        return ()
+
+    async def forget(self, job: str, owner: str) -> None:
+        """As in `kept`."""
 
     async def gone(self, holder: str, node: str) -> bool:
         """Whether a pod has ended, or was taken away and its node has spoken long enough after that.

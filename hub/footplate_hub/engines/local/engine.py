@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 from footplate_hub.launcher.cgroups import Cgroups, find
@@ -116,6 +116,21 @@ class LocalEngine:
         await asyncio.gather(
             *(self._remove(attempt, replica, home, patience) for replica in attempt.replicas)
         )
+
+    async def kept(self) -> Collection[str]:
+        """Those whose checkpoints this user can see; people's own are theirs alone."""
+        if self._settings.launcher is not None:
+            return ()
+        return await asyncio.to_thread(os.listdir, (await self._people.home("")).checkpoints)
+
+    async def forget(self, job: str, owner: str) -> None:
+        """Remove its checkpoints, as the user who wrote them."""
+        home = await self._people.home(owner)
+        folder = await asyncio.to_thread(home.checkpoints.resolve)
+        try:
+            await home.server.ask("forget", path=str(folder / job))
+        except Refusal as error:
+            log.warning("the checkpoints of %s stay: %s", job, error)
 
     async def _start(self, attempt: Attempt, replica: PlacedReplica, home: Home, checkpoint: Path) -> None:
         local = self._nodes.get(replica.node)

@@ -116,6 +116,7 @@ def local_nodes(cluster: ClusterSettings, devices: Sequence[Device], *, advisory
                     advisory=advisory,
                     address=node.address,
                     labels=node.labels,
+                    levels=list(node.levels),
                 ),
                 taken,
             )

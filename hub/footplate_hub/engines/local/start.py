@@ -50,7 +50,7 @@ def compose(
         "job": attempt.job,
         "role": replica.role,
         "replica": replica.index,
-        "replicas": role.replicas,
+        "replicas": role.fewest,
         "execution": replica.execution,
         "user": attempt.owner,
         "group": attempt.group,

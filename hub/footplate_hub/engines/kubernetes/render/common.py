@@ -66,7 +66,7 @@ def root(attempt: Attempt) -> Manifest:
 def start_secret(attempt: Attempt, role: Role, context: Context) -> Manifest:
     """What the agents of a role's pods begin with; a secret, because tokens are in it."""
     data = {"start.json": json.dumps(_start(attempt, role, context)).encode()}
-    for index in range(role.replicas):
+    for index in range(role.fewest):
         data[f"token-{index}"] = context.tokens[role.name, index].encode()
     return {
         "apiVersion": "v1",
@@ -91,7 +91,7 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
         "attempt_number": attempt.number,
         "job": attempt.job,
         "role": role.name,
-        "replicas": role.replicas,
+        "replicas": role.fewest,
         "execution": 1,
         "user": attempt.owner,
         "group": attempt.group,

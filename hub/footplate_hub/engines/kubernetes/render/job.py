@@ -26,7 +26,7 @@ def refused(spec: JobSpec) -> str | None:
 def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
     """A Job for each role."""
     return [
-        _job(attempt, role, names.object_name(attempt.id, role.name), role.replicas, context)
+        _job(attempt, role, names.object_name(attempt.id, role.name), role.fewest, context)
         for role in attempt.spec.roles
     ]
 

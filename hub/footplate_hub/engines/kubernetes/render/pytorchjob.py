@@ -38,7 +38,7 @@ class PyTorchJob:
 
     def refused(self, spec: JobSpec) -> str | None:
         """Why such a job cannot be one, if so."""
-        if len(spec.roles) == 1 or (len(spec.roles) == 2 and any(role.replicas == 1 for role in spec.roles)):
+        if len(spec.roles) == 1 or (len(spec.roles) == 2 and any(role.most == 1 for role in spec.roles)):
             return None
         return "PyTorchJobs for anything but one role, or a master of one replica and workers"
 
@@ -91,12 +91,12 @@ def _kinds(spec: JobSpec) -> list[tuple[str, Role, int, int]]:
     """
     if len(spec.roles) == 1:
         [role] = spec.roles
-        workers = [("Worker", role, role.replicas - 1, 1)] if role.replicas > 1 else []
+        workers = [("Worker", role, role.fewest - 1, 1)] if role.fewest > 1 else []
         return [("Master", role, 1, 0), *workers]
-    alone = [role for role in spec.roles if role.replicas == 1]
+    alone = [role for role in spec.roles if role.fewest == 1]
     master = next((role for role in alone if role.name == "master"), alone[0])
     [worker] = [role for role in spec.roles if role is not master]
-    return [("Master", master, 1, 0), ("Worker", worker, worker.replicas, 0)]
+    return [("Master", master, 1, 0), ("Worker", worker, worker.fewest, 0)]
 
 
 KUBEFLOW = PyTorchJob(

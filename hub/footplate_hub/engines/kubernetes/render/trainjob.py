@@ -35,7 +35,7 @@ def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
         "kind": "TrainingRuntime",
         "metadata": {"name": name, "labels": labels},
         "spec": {
-            "mlPolicy": {"numNodes": first.replicas},
+            "mlPolicy": {"numNodes": first.fewest},
             "template": {"spec": {"replicatedJobs": jobs}},
         },
     }
@@ -45,7 +45,7 @@ def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
         "metadata": {"name": name, "labels": labels},
         "spec": {
             "runtimeRef": {"apiGroup": _API.partition("/")[0], "kind": "TrainingRuntime", "name": name},
-            "trainer": {"numNodes": first.replicas},
+            "trainer": {"numNodes": first.fewest},
         },
     }
     return [runtime, training]
@@ -60,8 +60,8 @@ def _replicated(attempt: Attempt, role: Role, name: str, context: Context) -> Ma
         "template": {
             "spec": {
                 "completionMode": "Indexed",
-                "completions": role.replicas,
-                "parallelism": role.replicas,
+                "completions": role.fewest,
+                "parallelism": role.fewest,
                 "backoffLimitPerIndex": 0,
                 "template": template,
             }

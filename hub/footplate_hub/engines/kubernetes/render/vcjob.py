@@ -25,7 +25,7 @@ def refused(spec: JobSpec) -> str | None:
 
 def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
     """One job."""
-    roles = [(role, role.replicas) for role in attempt.spec.roles]
+    roles = [(role, role.fewest) for role in attempt.spec.roles]
     return [_job(attempt, names.object_name(attempt.id), roles, context)]
 
 
