@@ -50,17 +50,25 @@ def load() -> Iterator[Result]:
 
 async def _load(folder: Path) -> float:
     rng = random.Random(5)
-    shapes = [
-        {"cpu": rng.choice((1000, 2000, 4000)), "memory": 2**30 * n, "gpu": rng.choice((1, 2, 4, 8))}
-        for n in range(1, 701)
+    forms = [
+        {
+            "roles": [
+                {
+                    "replicas": rng.choice((1, 1, 1, 2, 4)),
+                    "resources": {"cpu": cpu, "memory": 2**30 * n, "gpu": rng.choice((1, 2, 4, 8))},
+                }
+            ],
+            "exclude": {"nodes": [f"n{rng.randrange(50)}"]} if rng.random() < 0.2 else {},
+        }
+        for n in range(1, 801)
+        for cpu in (1, 2, 4)
     ]
     specs = [
         JobSpec.model_validate(
             {
                 "command": ["python", "train.py", "--seed", str(number)],
                 "group": f"g{rng.randrange(500)}",
-                "roles": [{"replicas": rng.choice((1, 1, 1, 2, 4)), "resources": rng.choice(shapes)}],
-                "exclude": {"nodes": [f"n{rng.randrange(50)}"]} if rng.random() < 0.2 else {},
+                **rng.choice(forms),
             }
         )
         for number in range(WAITING)
