@@ -7,6 +7,7 @@ name, so that a typing error never runs a job with a default in its place.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -26,13 +27,19 @@ class Submitted(BaseModel):
     def _refuse_unknown_fields(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
+        known = _known(cls)
         for name in value:
             if name not in known:
                 near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
                 hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(sorted(known))}"
                 raise ValueError(f"{cls.what} has no field {str(name)!r}; {hint}")
         return value
+
+
+@functools.cache
+def _known(model: type[BaseModel]) -> frozenset[str]:
+    aliases = {field.alias for field in model.model_fields.values() if field.alias}
+    return frozenset(aliases | model.model_fields.keys())
 
 
 class Answer(BaseModel):

@@ -19,8 +19,12 @@ from ..queue.model import Amount, RoleShape, Shape
 __all__ = ["Outline", "amount", "outline", "read_spec", "shape_of"]
 
 _OUTLINES = 20_000
-# What people vary from job to job, and the queue never looks at.
-_NOT_OF_JOB = {"name", "source", "command", "env", "secrets", "python", "setup", "mounts", "image"}
+# What people vary from job to job, and no outline shows; group, priority and limit are columns of their own.
+_NOT_OF_JOB = frozenset(
+    ("name", "source", "command", "env", "secrets", "python", "setup", "mounts", "image",
+     "group", "priority",
+     "time_limit", "recovery", "roles")
+)  # fmt: skip
 _NOT_OF_ROLE = {"command", "env", "image"}
 
 
@@ -48,7 +52,7 @@ class _Outlines:
 
     def of(self, text: str) -> Outline:
         document: dict[str, Any] = from_json(text, cache_strings="keys")
-        parts = [(name, part) for name, part in document.items() if name not in _NOT_OF_JOB | {"roles"}]
+        parts = [(name, part) for name, part in document.items() if name not in _NOT_OF_JOB]
         roles = [
             [(name, part) for name, part in role.items() if name not in _NOT_OF_ROLE]
             for role in document.get("roles", [])
@@ -69,6 +73,7 @@ class _Outlines:
 _outlines = _Outlines()
 
 
+@lru_cache(maxsize=1024)
 def outline(text: str) -> Outline:
     """The outline of a spec by its stored text; the texts of thousands of jobs have few."""
     return _outlines.of(text)

@@ -1,0 +1,130 @@
+"""Real pods of every engine: the same jobs mean the same everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+
+MEET = """
+import os, socket, time
+rank, address, port = (int(os.environ['RANK']), os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))
+if rank == 0:
+    print('met', socket.create_server((address, port)).accept()[0].recv(9).decode())
+else:
+    for _ in range(100):
+        try:
+            c = socket.create_connection((address, port))
+            break
+        except OSError:
+            time.sleep(0.1)
+    c.sendall(b'rank %d' % rank)
+"""
+WAIT = "import os, time; print('execution', os.environ['FOOTPLATE_EXECUTION'], flush=True); time.sleep(60)"
+SECOND = """
+import os, time
+print(os.environ['FOOTPLATE_EXECUTION'], flush=True)
+time.sleep(60 if os.environ['FOOTPLATE_EXECUTION'] == '1' else 0)
+"""
+
+
+async def test_a_job_runs_in_a_pod_and_leaves_nothing_behind(cluster):
+    job = await cluster.submit("print('hello from a pod')")
+    assert (await cluster.ended(job))["state"] == "succeeded"
+    assert await cluster.log(job) == "hello from a pod\n"
+    async with asyncio.timeout(60):
+        while await cluster.pods(job):
+            await asyncio.sleep(0.2)
+
+
+async def test_a_gang_meets(cluster):
+    job = await cluster.submit(MEET, role={"replicas": 2})
+    assert (await cluster.ended(job))["state"] == "succeeded"
+    logs = [await cluster.log(job, replica=index) for index in (0, 1)]
+    assert "met rank 1\n" in logs
+
+
+async def test_the_programs_own_error_fails_the_job(cluster):
+    job = await cluster.submit("1 / 0")
+    ended = await cluster.ended(job)
+    assert (ended["state"], ended["cause"]["code"]) == ("failed", "UserError")
+    assert "ZeroDivisionError" in ended["cause"]["message"]
+
+
+async def test_a_cancelled_job_ends_its_pod(cluster):
+    job = await cluster.submit(WAIT)
+    await cluster.running(job)
+    async with cluster.client() as client:
+        await client.post(f"jobs/{job}/cancel")
+    assert (await cluster.ended(job))["state"] == "cancelled"
+    async with asyncio.timeout(60):
+        while await cluster.pods(job):
+            await asyncio.sleep(0.2)
+
+
+async def test_a_pod_that_is_taken_away_runs_again_and_saves_first(cluster):
+    job = await cluster.submit(SECOND, recovery={"max_restarts": 1})
+    await cluster.running(job)
+    await cluster.delete_pods(job, grace=20)
+    ended = await cluster.ended(job)
+    assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
+    assert await cluster.log(job, execution=2) == "2\n"
+
+
+async def test_never_twice_where_that_is_forbidden(cluster):
+    job = await cluster.submit(WAIT, recovery={"max_restarts": 0})
+    await cluster.running(job)
+    await cluster.delete_pods(job, grace=1)
+    ended = await cluster.ended(job)
+    assert ended["state"] == "failed"
+    assert ended["attempts"][-1]["replicas"][0]["execution"] == 1
+
+
+async def test_the_service_dies_and_the_job_goes_on(cluster):
+    job = await cluster.submit("import time\nfor n in range(60): print(n, flush=True); time.sleep(0.1)")
+    await cluster.running(job)
+    await cluster.stop()
+    await asyncio.sleep(1)
+    await cluster.start()
+    assert (await cluster.ended(job))["state"] == "succeeded"
+    assert await cluster.log(job) == "".join(f"{n}\n" for n in range(60))
+
+
+# What does not depend on the kind
+
+
+async def test_out_of_memory_is_told(plain):
+    job = await plain.submit("len(bytearray(200 * 2**20))", recovery={"max_restarts": 0})
+    assert (await plain.ended(job))["cause"]["code"] == "OutOfMemory"
+
+
+async def test_an_image_that_does_not_exist_is_explained(plain):
+    job = await plain.submit("print(1)", image="localhost/none:1")
+
+    def told(seen):
+        attempts = seen["attempts"]
+        return bool(attempts) and "cannot be pulled" in attempts[-1]["replicas"][0]["message"]
+
+    seen = await plain.until(job, told)
+    assert "localhost/none:1" in seen["attempts"][-1]["replicas"][0]["message"]
+
+
+async def test_a_pod_that_is_torn_away_is_dead_only_when_its_node_says_so(plain):
+    job = await plain.submit(SECOND, recovery={"max_restarts": 1})
+    await plain.running(job)
+    await plain.delete_pods(job, grace=0)
+    ended = await plain.ended(job)
+    assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
+
+
+async def test_a_cordoned_node_is_not_used(plain):
+    [name, *others] = sorted(node["metadata"]["name"] for node in (await plain.api.list("/api/v1/nodes"))[0])
+    await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+    try:
+        async with asyncio.timeout(30), plain.client("root") as client:
+            while True:
+                nodes = {node["name"]: node["ready"] for node in (await client.get("nodes")).json()}
+                if not nodes[name]:
+                    break
+                await asyncio.sleep(0.05)
+        assert set(nodes) == {name, *others}
+    finally:
+        await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
