@@ -17,7 +17,7 @@ import uvicorn
 
 from . import heap
 from .app import create_app
-from .engines import EngineError
+from .engines import EngineError, check_engines
 from .engines.local.nodes import check_nodes
 from .rooms import Rooms
 from .settings import Settings, SettingsError, load_settings
@@ -112,6 +112,7 @@ def main() -> None:
     try:
         settings = load_settings()
         check_nodes(settings.clusters)
+        check_engines(settings.clusters)
         prepare(settings.data)
     except (SettingsError, EngineError, StartError) as error:
         sys.exit(_refused(str(error)))

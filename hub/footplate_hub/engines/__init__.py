@@ -1,7 +1,7 @@
 """What starts replicas where: the protocol of an engine, and one folder an engine."""
 
 from .base import Attempt, Engine, EngineError, NodesChanged, Observation, PlacedReplica
-from .choice import make_engine
+from .choice import check_engines, make_engine
 
 __all__ = [
     "Attempt",
@@ -10,5 +10,6 @@ __all__ = [
     "NodesChanged",
     "Observation",
     "PlacedReplica",
+    "check_engines",
     "make_engine",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from footplate_hub.control.live_groups import LiveGroups
-from footplate_hub.settings import Settings, SettingsError, load_settings
+from footplate_hub.engines import EngineError, check_engines
+from footplate_hub.settings import ClusterSettings, Settings, SettingsError, load_settings
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -61,6 +62,14 @@ def test_a_group_that_only_the_hub_knows_has_defaults(tmp_path):
     ("text", "sentence"),
     [
         ("nodez: []", "nodez"),
+        ("clusters: [{engine: volcano}]", "engine volcano needs 'kubernetes' with at least an image"),
+        ("clusters: [{kubernetes: {image: x}}]", "the engine here is local"),
+        ("clusters: [{engine: kubedl, kubernetes: {image: x}, nodes: []}]", "found, not declared"),
+        ("clusters: [{engine: kubernetes, kubernetes: {}}]", "kubernetes.image"),
+        (
+            "clusters: [{engine: kubernetes, kubernetes: {image: x, checkpoints: {}}}]",
+            "checkpoints lie on a 'claim' or a 'host_path'; name one of them",
+        ),
         (
             "clusters: [{name: a, nodez: []}]",
             "clusters.0: a cluster has no field 'nodez'; did you mean 'nodes'?",
@@ -143,3 +152,13 @@ def test_settings_do_not_change(tmp_path):
 
     with pytest.raises(ValueError, match="frozen"):
         settings.default_group = "x"
+
+
+def test_an_engine_whose_packages_are_missing_says_how_to_get_them(monkeypatch):
+    cluster = ClusterSettings.model_validate(
+        {"name": "k", "engine": "kubernetes", "kubernetes": {"image": "x"}}
+    )
+    check_engines([cluster, ClusterSettings()])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"cluster 'k'.*pip install 'footplate\[kubernetes\]'"):
+        check_engines([cluster])

@@ -69,20 +69,19 @@ class KubernetesEngine:
         self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
 
     async def start(self) -> None:
-        """Connect, and see what is there.
+        """Connect, and see what is there. A cluster that does not answer now is looked for until it does.
 
         Raises
         ------
         EngineError
-            If the cluster cannot be used as it is configured.
+            If there is no way to it in the configuration.
         """
         await self._api.connect()
         try:
-            self._agent = await self._ship_agent()
             await self._nodes.sync()
             await self._pods.sync()
         except (ApiError, Gone) as error:
-            raise EngineError(f"Cluster {self._cluster.name} cannot be used: {error}.") from error
+            log.warning("cluster %s cannot be used yet: %s", self._cluster.name, error)
         for informer in (self._nodes, self._pods):
             self._spawn(informer.run())
 
@@ -105,6 +104,10 @@ class KubernetesEngine:
                 raise EngineError(
                     f"Cluster {self._cluster.name} has no volume {mount.volume!r} any more.", again=False
                 )
+        try:
+            self._agent = self._agent or await self._ship_agent()
+        except (ApiError, Gone) as error:
+            raise EngineError(f"Cluster {self._cluster.name} did not take the agent: {error}.") from error
         context = Context(
             settings=self._reach,
             agent=self._agent,
