@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
     # -- the calls
 
     def _get_me(self) -> None:
-        self._json({"name": "ada", "groups": ["research/vision"], "admin": True, "version": "0.1.0"})
+        self._json({"name": "ada", "groups": ["research/vision"], "admin": True, "version": "0.2.0"})
 
     def _post_jobs(self, job: str = "", verb: str = "") -> None:
         fake = self.fake
