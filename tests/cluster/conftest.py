@@ -1,7 +1,7 @@
-"""A real cluster that is already there, and the real service with its Kubernetes engine beside it.
+"""A real cluster, and the real service with its Kubernetes engine beside it.
 
-``FOOTPLATE_TEST_KUBECONFIG`` names the way in; ``FOOTPLATE_TEST_SERVICE`` is ``host:port`` as pods reach this
-machine, or ``FOOTPLATE_TEST_NETNS`` a process in whose network pods look for it (see ``relay``).
+The cluster is started for the session (see ``harness``) where this machine can. ``FOOTPLATE_TEST_KUBECONFIG``
+names one that is there instead, whose pods reach this machine at ``FOOTPLATE_TEST_SERVICE``, a host or address.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,23 +24,81 @@ import httpx
 import pytest
 import uvicorn
 
+from cluster.harness import images, tools
+from cluster.harness.engines import Engines
+from cluster.harness.node import start_node, tidy_cgroups
+from cluster.harness.plane import ADDRESS, Plane
 from footplate_hub.app import create_app
 from footplate_hub.engines.kubernetes.api import ClusterApi
 from footplate_hub.settings import KubernetesSettings, Settings
 from support.service import ADA, PREFIX, ROOT, FakeIdentity
 
+CONTROLLERS = {
+    "volcano": "volcano",
+    "kubeflow": "trainer",
+    "kubeflow-v1": "training-operator",
+    "kubedl": "kubedl",
+}
 ENGINES = ("kubernetes", "volcano", "kubeflow", "kubeflow-v1", "kubedl")
-IMAGE = os.environ.get("FOOTPLATE_TEST_IMAGE", "localhost/python:3.11")
+IMAGE = os.environ.get("FOOTPLATE_TEST_IMAGE", images.PYTHON)
 SMALL = {"cpu": "50m", "memory": "64Mi"}
-RELAY = Path(__file__).parent / "relay.py"
-INSIDE = "10.50.0.1"
+KUBECONFIG = os.environ.get("FOOTPLATE_TEST_KUBECONFIG")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "FOOTPLATE_TEST_KUBECONFIG" not in os.environ:
-        missing = pytest.mark.skip(reason="needs a Kubernetes cluster; name it in FOOTPLATE_TEST_KUBECONFIG")
+    why = None if KUBECONFIG else tools.missing()
+    if why is not None:
         for item in items:
-            item.add_marker(missing)
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@dataclass
+class Place:
+    """A cluster, and how its pods reach a port of this machine."""
+
+    kubeconfig: str
+    plane: Plane | None = None
+    engines: Engines | None = None
+
+    def reach(self, port: int) -> tuple[str, subprocess.Popen[bytes] | None]:
+        """Where pods find a loopback port, and what must be ended when it is not needed any more."""
+        if self.plane is None:
+            return f"{os.environ['FOOTPLATE_TEST_SERVICE']}:{port}", None
+        relay = self.plane.relay(self.plane.machine.pid, ADDRESS, port, 0, "127.0.0.1", port)
+        return f"{ADDRESS}:{port}", relay
+
+    def need(self, engine: str) -> None:
+        """Have an engine run; on a cluster that was there it is expected to."""
+        if self.engines is not None and engine in CONTROLLERS:
+            self.engines.start(CONTROLLERS[engine])
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Place]:
+    """The cluster of this session."""
+    if KUBECONFIG:
+        yield Place(KUBECONFIG)
+        return
+    tools.build()
+    folder = Path(tempfile.mkdtemp(prefix="fpk-"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    made = [folder / "pause.tar", folder / "python.tar"]
+    images.make_pause(made[0])
+    images.make_python(made[1])
+    plane = Plane(folder / "cluster", port)
+    engines, nodes = Engines(plane), []
+    try:
+        plane.start()
+        nodes.append(start_node(plane, 1, made, gpus=4))
+        yield Place(plane.kubeconfig, plane, engines)
+    finally:
+        engines.end()
+        for node in nodes:
+            node.end()
+        plane.end()
+        tidy_cgroups(port)
+        shutil.rmtree(folder)
 
 
 @dataclass
@@ -51,6 +110,8 @@ class Cluster:
     namespace: str
     port: int
     api: ClusterApi
+    kubeconfig: str
+    service: str  # host and port, as pods find them
     _server: uvicorn.Server | None = None
     _task: asyncio.Task[None] | None = None
     jobs: list[str] = field(default_factory=list)
@@ -58,12 +119,11 @@ class Cluster:
     @property
     def settings(self) -> Settings:
         url = f"http://127.0.0.1:{self.port}{PREFIX}"
-        host = os.environ.get("FOOTPLATE_TEST_SERVICE", f"{INSIDE}:{self.port}")
         kubernetes = {
-            "kubeconfig": os.environ["FOOTPLATE_TEST_KUBECONFIG"],
+            "kubeconfig": self.kubeconfig,
             "namespace": self.namespace,
             "image": IMAGE,
-            "service": f"http://{host}{PREFIX}",
+            "service": f"http://{self.service}{PREFIX}",
         }
         cluster = {"name": "kube", "engine": self.engine, "kubernetes": kubernetes}
         return Settings(
@@ -146,35 +206,33 @@ class Cluster:
 
 
 @pytest.fixture(params=ENGINES)
-async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def cluster(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A service on one engine, in a namespace of its own."""
-    async with _cluster(request.param, tmp_path) as running:
+    async with _cluster(place, request.param, tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-async def plain(tmp_path: Path) -> AsyncIterator[Cluster]:
+async def plain(place: Place, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A service on plain Kubernetes."""
-    async with _cluster("kubernetes", tmp_path) as running:
+    async with _cluster(place, "kubernetes", tmp_path) as running:
         yield running
 
 
 @contextlib.asynccontextmanager
-async def _cluster(engine: str, folder: Path) -> AsyncIterator[Cluster]:
+async def _cluster(place: Place, engine: str, folder: Path) -> AsyncIterator[Cluster]:
+    place.need(engine)
     namespace = f"fp-{secrets.token_hex(4)}"
-    kubeconfig = Path(os.environ["FOOTPLATE_TEST_KUBECONFIG"])
-    api = ClusterApi(KubernetesSettings(kubeconfig=kubeconfig, image=IMAGE, namespace=namespace))
+    reach = KubernetesSettings(kubeconfig=Path(place.kubeconfig), image=IMAGE, namespace=namespace)
+    api = ClusterApi(reach)
     await api.connect()
     await api.create("/api/v1/namespaces", {"apiVersion": "v1", "metadata": {"name": namespace}})
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     data = folder / "data"
     data.mkdir(mode=0o700)
-    relay = None
-    if "FOOTPLATE_TEST_NETNS" in os.environ:
-        words = [os.environ["FOOTPLATE_TEST_NETNS"], INSIDE, str(port), str(port)]
-        relay = subprocess.Popen([sys.executable, str(RELAY), *words])
-    running = Cluster(data, engine, namespace, port, api)
+    service, relay = place.reach(port)
+    running = Cluster(data, engine, namespace, port, api, place.kubeconfig, service)
     try:
         await running.start()
         yield running
