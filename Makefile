@@ -10,7 +10,7 @@ READY := .venv/.footplate-ready
 UP_ARGS := $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-cluster bench prove lint schema format setup-browser clean
+.PHONY: help setup run stop test test-cluster cluster-tools bench prove lint schema format setup-browser clean
 
 help:  ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ test: $(READY)  ## Run every test that this machine can run.
 	@mkdir -p test-results
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-cluster: $(READY)  ## Run jobs on the Kubernetes that FOOTPLATE_TEST_KUBECONFIG names, with every engine.
+test-cluster: cluster-tools  ## Run jobs on a real Kubernetes that is started here (needs root), with every engine.
 	@$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
+
+cluster-tools: $(READY)  ## Compile what is not there yet of the Kubernetes for tests (needs Go; half an hour at first).
+	@PYTHONPATH=tests $(BIN)/python -m cluster.harness.tools
 
 bench: $(READY)  ## Measure; ONLY=main chooses one part.
 	@$(BIN)/python -m tests.bench $(ONLY)

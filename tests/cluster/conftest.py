@@ -1,7 +1,7 @@
 """A real cluster, and the real service with its Kubernetes engine beside it.
 
 The cluster is started for the session (see ``harness``) where this machine can. ``FOOTPLATE_TEST_KUBECONFIG``
-names one that is there instead, whose pods reach this machine at ``FOOTPLATE_TEST_SERVICE``, a host or address.
+names one that is there instead, whose pods reach this machine at ``FOOTPLATE_TEST_SERVICE``, a host.
 """
 
 from __future__ import annotations

@@ -93,4 +93,7 @@ def _folder(name: str) -> Path:
 
 
 if __name__ == "__main__":
-    build(tuple(sys.argv[1:]) or NAMES)
+    if shutil.which("go") is None and not all(map(built, NAMES)):
+        print("the cluster's programs are not built, and building them needs Go", file=sys.stderr)
+    else:
+        build(tuple(sys.argv[1:]) or NAMES)
