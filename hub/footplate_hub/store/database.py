@@ -232,7 +232,8 @@ def _first_line(error: BaseException) -> str:
 
 def _engine(url: str, *, writer: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=1 if writer else 8, pool_pre_ping=True)
+        level = {} if writer else {"isolation_level": "REPEATABLE READ"}  # one state, as on SQLite
+        return create_async_engine(url, pool_size=1 if writer else 8, pool_pre_ping=True, **level)
     engine = create_async_engine(
         url,
         pool_size=1 if writer else 8,

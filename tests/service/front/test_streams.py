@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import func, select
 
 from footplate_hub.logs import LogId, Logs
 from footplate_hub.retention import Retention
+from footplate_hub.store import tables
 from support.service import ADA, BOB, EVE, ROOT, Service, run_service
 
 
@@ -249,6 +251,16 @@ async def test_events_come_in_order_and_only_those_one_may_see(any_service: Serv
     assert await seen(BOB) == [started, ("job.submitted", mine)]
     assert await seen(EVE) == [started, ("job.submitted", hers)]
     assert len(await seen(ROOT)) == 4
+
+
+async def test_what_is_read_together_is_of_one_moment(any_service: Service) -> None:
+    count = select(func.count()).select_from(tables.events)
+    async with any_service.rooms.database.read() as connection:
+        before = (await connection.execute(count)).scalar_one()
+        await any_service.submit()
+        assert (await connection.execute(count)).scalar_one() == before
+    async with any_service.rooms.database.read() as connection:
+        assert (await connection.execute(count)).scalar_one() == before + 1
 
 
 async def test_the_event_stream_resumes_without_a_hole(any_service: Service) -> None:
