@@ -111,6 +111,8 @@ class Engines:
             "--schedule-period=200ms", "--logtostderr", "--cache-dumper=false",
         )  # fmt: skip
         self._run(name, "controller-manager", way, "--leader-elect=false", "--logtostderr")
+        queue = "/apis/scheduling.volcano.sh/v1beta1/queues/default"  # the scheduler makes it, some time
+        until(lambda: self._plane.api("GET", queue)["status"]["state"] == "Open", 60, "Volcano's queue")
 
     def _jobset(self) -> None:
         name = "jobset"

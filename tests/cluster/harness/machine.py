@@ -30,7 +30,7 @@ def until(condition: Callable[[], object], patience: float, what: str, step: flo
     """Wait for a condition; an error counts as not yet."""
     deadline = time.monotonic() + patience
     while True:
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        with contextlib.suppress(OSError, KeyError, subprocess.CalledProcessError):
             if condition():
                 return
         if time.monotonic() > deadline:
