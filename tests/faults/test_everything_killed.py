@@ -8,6 +8,7 @@ once"; nothing is inferred from the records of the platform.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -112,9 +113,10 @@ def _kill(running: Platform, chance: random.Random, killed: dict[str, int], over
 def _agents(folder: Path) -> list[int]:
     """The agents of this platform, by the name that they give themselves."""
     found = []
-    for keeper in folder.rglob("keeper.json"):
+    # Folders vanish while this looks: `glob` passes over them, `Path.rglob` would not.
+    for keeper in glob.glob(f"{folder}/service/replicas/*/*/keeper.json"):
         try:
-            process = psutil.Process(json.loads(keeper.read_text())["pid"])
+            process = psutil.Process(json.loads(Path(keeper).read_text())["pid"])
             found += [child.pid for child in process.children() if child.name() == "footplate-agent"]
         except (psutil.Error, OSError, ValueError):
             continue  # it ended while we looked
