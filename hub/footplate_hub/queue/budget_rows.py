@@ -39,7 +39,7 @@ class BudgetRows:
         self._rows = np.flatnonzero(limited[columns.group] & (ways > 0))
         self._group, self._limit = columns.group[self._rows], columns.limit[self._rows]
         shapes = shapes[self._rows]
-        self._gpus = np.array([p.gpus for p in forms.prospects], dtype=np.float64)[shapes]
+        self._gpus = forms.gpus[shapes].astype(np.float64)
         least, most = np.zeros(len(forms.prospects)), np.zeros(len(forms.prospects))
         for shape in np.unique(shapes).tolist() if budgets.prices else ():
             costs = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from .policies import domain
 from .sequence import Members
 
 __all__ = ["Columns"]
+
+_ROWS = ("workloads", "slot", "limit", "priority", "waits", "owed", "person", "number")
 
 
 class Columns:
@@ -45,9 +48,15 @@ class Columns:
         self._slots: Ids = np.zeros(0, dtype=np.int64)
         self._of_slot: Ids = np.zeros((0, 3), dtype=np.int64)  # shape, group, domain
         self.workloads: NDArray[np.object_] = np.zeros(0, dtype=object)
-        self.owners: dict[str, int] = {}
-        # slot, limit, priority, waits, owed, owner, number
-        self._numbers: NDArray[np.float64] = np.zeros((0, 7))
+        self.persons: list[tuple[int, str]] = []  # group and owner of those who have something here
+        self._persons: dict[tuple[int, str], int] = {}
+        self.slot: Ids = np.zeros(0, dtype=np.int64)
+        self.limit: NDArray[np.float64] = np.zeros(0)  # seconds; infinite where there is none
+        self.priority: Ids = np.zeros(0, dtype=np.int64)
+        self.waits: Mask = np.zeros(0, np.bool_)
+        self.owed: Mask = np.zeros(0, np.bool_)
+        self.person: Ids = np.zeros(0, dtype=np.int64)
+        self.number: Ids = np.zeros(0, dtype=np.int64)  # of each workload for good, while this lives
         self._counted = 0  # workloads that were ever here
         self.numbering = object()
         self.update(snapshot.lines)
@@ -114,7 +123,7 @@ class Columns:
         """Let go of lines that do not stay, and of some workloads of those that do."""
         if not len(self.workloads):
             return
-        keep = stays[self._numbers[:, 0].astype(np.int64)]
+        keep = stays[self.slot]
         keep[[bisect.bisect_left(self.workloads, w.rank, key=_rank) for w in left]] = False
         if not keep.all():
             self._keep(keep)
@@ -127,35 +136,58 @@ class Columns:
         """Sort in workloads, each with its slot."""
         if not came:
             return
-        slots = [slot for slot, _ in came]
         workloads = [workload for _, workload in came]
-        rows = np.empty(len(workloads), dtype=object)
-        rows[:] = workloads
-        numbers = np.column_stack(
-            [
-                slots,
-                [w.time_limit or math.inf for w in workloads],
-                [w.priority for w in workloads],
-                [w.waits is not None for w in workloads],
-                [w.owed for w in workloads],
-                [self.owners.setdefault(w.owner, len(self.owners)) for w in workloads],
-                np.arange(self._counted, self._counted + len(workloads)),
-            ]
-        ).astype(np.float64)
-        self._counted += len(workloads)
-        if len(workloads) * 8 > len(self.workloads):
-            self.workloads = np.concatenate([self.workloads, rows])
-            self._numbers = np.concatenate([self._numbers, numbers])
-            self._keep(_by_rank(self.workloads, self._numbers))
+        objects = np.empty(len(came), dtype=object)
+        objects[:] = workloads
+        new: dict[str, Any] = {
+            "workloads": objects,
+            "slot": [slot for slot, _ in came],
+            "limit": [w.time_limit or math.inf for w in workloads],
+            "priority": [w.priority for w in workloads],
+            "waits": [w.waits is not None for w in workloads],
+            "owed": [w.owed for w in workloads],
+            "person": [self._person(w) for w in workloads],
+            "number": range(self._counted, self._counted + len(came)),
+        }
+        self._counted += len(came)
+        if len(came) * 8 > len(self.workloads):
+            for name, values in new.items():
+                column = getattr(self, name)
+                setattr(self, name, np.concatenate([column, np.array(values, dtype=column.dtype)]))
+            self._keep(self._by_rank())
         else:
             places = [bisect.bisect_left(self.workloads, w.rank, key=_rank) for w in workloads]
-            by_place = sorted(range(len(workloads)), key=lambda i: (places[i], workloads[i].rank))
+            by_place = sorted(range(len(came)), key=lambda i: (places[i], workloads[i].rank))
             at = [places[i] for i in by_place]
-            self.workloads = np.insert(self.workloads, at, rows[by_place])
-            self._numbers = np.insert(self._numbers, at, numbers[by_place], axis=0)
+            for name, values in new.items():
+                column = getattr(self, name)
+                more = np.array(values, dtype=column.dtype)[by_place]
+                setattr(self, name, np.insert(column, at, more))
+
+    def _person(self, workload: Workload) -> int:
+        person = (self._groups[workload.group], workload.owner)
+        number = self._persons.setdefault(person, len(self.persons))
+        if number == len(self.persons):
+            self.persons.append(person)
+        return number
 
     def _keep(self, rows: Mask | Ids) -> None:
-        self.workloads, self._numbers = self.workloads[rows], self._numbers[rows]
+        for name in _ROWS:
+            setattr(self, name, getattr(self, name)[rows])
+
+    def _by_rank(self) -> Ids:
+        place = np.array([w.place for w in self.workloads], dtype=np.float64)
+        priority, owed = -self.priority, ~self.owed
+        order: Ids = np.lexsort((place, priority, owed))
+        same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0)
+        same &= owed[order][1:] == owed[order][:-1]
+        ids = [w.id for w in self.workloads] if same.any() else []
+        begin = 0
+        for end in [*(np.flatnonzero(~same) + 1).tolist(), len(place)] if same.any() else []:
+            if end - begin > 1:  # only who came at the very same time is told apart by id
+                order[begin:end] = sorted(order[begin:end].tolist(), key=ids.__getitem__)
+            begin = end
+        return order
 
     def _of(self, line: Line) -> tuple[int, int, int]:
         group = self._groups.setdefault(line.group, len(self._groups))
@@ -172,13 +204,6 @@ class Columns:
 
     def _derive(self) -> None:
         """What is asked for in every pass."""
-        self.slot: Ids = self._numbers[:, 0].astype(np.int64)
-        self.limit = self._numbers[:, 1]
-        self.priority: Ids = self._numbers[:, 2].astype(np.int64)
-        self.waits: Mask = self._numbers[:, 3] > 0
-        self.owed: Mask = self._numbers[:, 4] > 0
-        self.owner: Ids = self._numbers[:, 5].astype(np.int64)
-        self.number: Ids = self._numbers[:, 6].astype(np.int64)  # of each workload for good, while this lives
         self.slot_shape, self.slot_group = self._of_slot[:, 0], self._of_slot[:, 1]
         self.group: Ids = self.slot_group[self.slot]
         self.members = Members(self._of_slot[self.slot, 2], self.group, self.orders, self.groups)
@@ -186,17 +211,3 @@ class Columns:
 
 def _rank(workload: Workload) -> tuple[int, int, float, str]:
     return workload.rank
-
-
-def _by_rank(workloads: NDArray[np.object_], numbers: NDArray[np.float64]) -> Ids:
-    place = np.array([w.place for w in workloads], dtype=np.float64)
-    priority, owed = -numbers[:, 2], 1 - numbers[:, 4]
-    order: Ids = np.lexsort((place, priority, owed))
-    same = (np.diff(priority[order]) == 0) & (np.diff(place[order]) == 0) & (np.diff(owed[order]) == 0)
-    ids = [w.id for w in workloads] if same.any() else []
-    begin = 0
-    for end in [*(np.flatnonzero(~same) + 1).tolist(), len(workloads)] if same.any() else []:
-        if end - begin > 1:  # only who came at the very same time is told apart by id
-            order[begin:end] = sorted(order[begin:end].tolist(), key=ids.__getitem__)
-        begin = end
-    return order

@@ -22,7 +22,7 @@ from . import forward
 from .durations import Durations, Whose
 from .honesty import Errors
 from .model import Place, Plan, Running, Snapshot, Workload
-from .orders import Key, Use, order_named
+from .orders import Key, Use, order_named, young
 from .policies import domain
 from .pools import Fleet, Held, World
 
@@ -139,7 +139,7 @@ class Forecast:
     ) -> None:
         self._forecaster, self._plan, self._now, self._names = forecaster, plan, now, names
         self._snapshot = snapshot
-        self._use = Use(snapshot.groups, snapshot.running, now)
+        self._use = Use(snapshot.groups, young(snapshot.running, now))
         self._keys: dict[tuple[str, tuple[str, ...]], Key] = {}
         self._columns: tuple[NDArray[Any], ...] = (np.empty(0),) * 4
         self._turns: dict[Key, int] = {}

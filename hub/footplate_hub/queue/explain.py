@@ -7,6 +7,7 @@ with all causes that hold for it, the most fundamental first.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from footplate_spec.reasons import Reason, ReasonCode, dominant
 
@@ -15,12 +16,12 @@ from .admission import held_at, held_group
 from .budget_reasons import budget_reason, kept_budget
 from .fit import feasible
 from .model import Reservation, Snapshot, Workload
-from .nodes import Nodes
+from .nodes import Mask, Nodes
 from .prospects import Prospect, Way
 from .quota_reasons import person_reason, quota_reason
 from .standing import Standing
 
-__all__ = ["Explainer"]
+__all__ = ["Explainer", "Seen"]
 
 _ROOM = {ReasonCode.WAITING_FOR_CAPACITY, ReasonCode.TOPOLOGY_PLACEMENT_FAILED}
 _ORDER = {code: place for place, code in enumerate(ReasonCode)}
@@ -31,6 +32,27 @@ def _closeness(reason: Reason) -> tuple[int, ...]:
     codes = dict.fromkeys(cause.code for cause in (reason, *reason.causes))
     nodes = reason.numbers.get("nodes", reason.numbers.get("largest", {}).get("gpu", 0))
     return (*(_ORDER[code] for code in codes), len(_ORDER), nodes)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What numbers tell already of the ways of a shape.
+
+    Parameters
+    ----------
+    fits
+        Ways with room for each role alone.
+    short
+        Ways that take more than is left in all.
+    """
+
+    fits: Mask
+    short: Mask
+
+    def room(self, way: Way) -> ReasonCode:
+        """The code of a way that does not fit."""
+        short = self.short[way.number]
+        return ReasonCode.WAITING_FOR_CAPACITY if short else ReasonCode.TOPOLOGY_PLACEMENT_FAILED
 
 
 class Explainer:
@@ -79,18 +101,18 @@ class Explainer:
             return room_reasons.with_end(reason)
         return room_reasons.with_start(reason, reservation, self._now)
 
-    def code(self, workload: Workload, prospect: Prospect) -> ReasonCode:
+    def code(self, workload: Workload, prospect: Prospect, seen: Seen | None = None) -> ReasonCode:
         """The code of `explain`, at a fraction of its cost."""
         common = [reason.code for reason in self._whatever_is_free(workload, prospect)]
         if not prospect.ways:
             return min([*common, ReasonCode.NO_MATCHING_FLAVOR], key=_ORDER.__getitem__)
         codes = [
-            min([*common, *self._codes(workload, prospect, way)], key=_ORDER.__getitem__)
+            min([*common, *self._codes(workload, prospect, way, seen)], key=_ORDER.__getitem__)
             for way in prospect.ways
         ]
         return max(codes, key=_ORDER.__getitem__)
 
-    def _codes(self, workload: Workload, prospect: Prospect, way: Way) -> list[ReasonCode]:
+    def _codes(self, workload: Workload, prospect: Prospect, way: Way, seen: Seen | None) -> list[ReasonCode]:
         standing = self._standing
         held = held_at(self._snapshot, way.option.cluster)
         codes = [held.code] if held is not None else []
@@ -100,6 +122,8 @@ class Explainer:
         never = self._cached_never(prospect, way)
         if never is not None:
             return [*codes, never.code]
+        if seen is not None and not seen.fits[way.number]:
+            return [*codes, seen.room(way)]
         if not self._fits_now(prospect, way):
             short = room_reasons.short_of(self._nodes, prospect, way.option, standing.free)
             room = ReasonCode.WAITING_FOR_CAPACITY if short else ReasonCode.TOPOLOGY_PLACEMENT_FAILED

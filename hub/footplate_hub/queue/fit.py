@@ -32,14 +32,18 @@ def replicas_of(shape: Shape) -> tuple[int, ...]:
 
 def room_for(room: Room, need: tuple[int, int, int]) -> NDArray[np.int64]:
     """How many replicas each node has room for."""
-    counts: NDArray[np.int64] | None = None
-    for column, asked in enumerate(need):
-        if asked:
-            more = room[:, column] // asked
-            counts = more if counts is None else np.minimum(counts, more)
-    if counts is None:
+    asked = [column for column in range(3) if need[column]]
+    if not asked:
         return np.full(len(room), _ENOUGH, dtype=np.int64)
-    return np.maximum(counts, 0, out=counts)
+    some = room[:, asked[0]] >= need[asked[0]]
+    for column in asked[1:]:
+        some &= room[:, column] >= need[column]
+    # Most nodes of a busy cluster have no room for anything; only the others are divided.
+    where = np.flatnonzero(some)
+    counts = np.zeros(len(room), dtype=np.int64)
+    if where.size:
+        counts[where] = np.min([room[where, column] // need[column] for column in asked], axis=0)
+    return counts
 
 
 def feasible(nodes: Nodes, room: Room, mask: Mask, shape: Shape, option: Option) -> bool:

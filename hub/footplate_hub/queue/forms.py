@@ -90,7 +90,9 @@ class Forms:
         self.ask_number: Ids = begins[self.ask_place] + asks[:, 2]
         takes = np.array(self._takes, dtype=np.int64).reshape(-1, 6)
         self.take_way, self.take_place, self.take_amount = takes[:, 0], takes[:, 1], takes[:, 3:]
+        self._amounts = self.take_amount.T.copy()
         self.take_ask: Ids = begins[self.take_place] + takes[:, 2]
+        self.gpus: Ids = np.array([prospect.gpus for prospect in self.prospects], dtype=np.int64)
         self.way_mixes: Mask = np.bincount(self.take_way, minlength=len(ways)) > 1
         self.way_takes: Ids = np.searchsorted(self.take_way, np.arange(len(ways) + 1))
 
@@ -132,8 +134,10 @@ class Forms:
     def short(self, sums: NDArray[np.int64]) -> Mask:
         """Ways that take more of a pool than is left on all its nodes that may be used, however it lies."""
         found = np.zeros(len(self), np.bool_)
-        lacks = (self.take_amount > sums[self.take_ask]) & (self.take_amount > 0)
-        found[self.take_way[lacks.any(axis=1)]] = True
+        lacks = np.zeros(len(self.take_way), np.bool_)
+        for amount, left in zip(self._amounts, sums.T, strict=True):
+            lacks |= amount > left[self.take_ask]
+        found[self.take_way[lacks]] = True
         return found
 
     @property

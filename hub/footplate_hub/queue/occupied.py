@@ -14,6 +14,7 @@ from .budgets import Budgets
 from .endings import Endings, Holdings
 from .model import GroupModel, Place, Running
 from .nodes import Ids, Mask, Nodes, Room, vector
+from .orders.use import FIRST, MILLISECONDS, weight
 from .quota import Quotas, lineage
 from .standing import Standing
 from .timeline import Timeline
@@ -32,15 +33,18 @@ class Occupied:
             p: n for n, p in enumerate(dict.fromkeys(p for g in groups.values() for p in g.quotas))
         }
         self._groups: dict[str, int] = {}
+        self._names: list[str] = []  # the same, by number
         self._owners: dict[str, int] = {}
         self._ids: Ids = np.zeros(0, dtype=np.int64)
         self.attempts: NDArray[np.object_] = np.zeros(0, dtype=object)
-        self._numbers: NDArray[np.float64] = np.zeros((0, 8))
-        # end, limit, priority, may be stopped, stops, group, owner, GPUs
+        self._numbers: NDArray[np.float64] = np.zeros((0, 9))
+        # end, limit, priority, may be stopped, stops, group, owner, GPUs, started
+        self.changed: set[str] = set()  # owners of what came or went; whoever looks takes them out
         self._holder: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the id of its attempt
         self._rows: Ids = np.zeros(0, dtype=np.int64)  # -1 for nodes that are gone
         self._place: Ids = np.zeros(0, dtype=np.int64)  # -1 where no quota limits it
         self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
+        self.weights = {name: weight(group) for name, group in groups.items()}
         self.update(running)
 
     def update(self, running: tuple[Running, ...]) -> None:
@@ -48,16 +52,21 @@ class Occupied:
         ids = np.fromiter(map(id, running), dtype=np.int64, count=len(running))
         if len(ids) == len(self._ids) and (ids == self._ids).all():
             return
-        stays = np.isin(self._ids, ids)
-        new = np.flatnonzero(~np.isin(ids, self._ids)).tolist()
-        self._leave(~stays)
-        self._add([running[i] for i in new])
+        both = min(len(ids), len(self._ids))
+        # Most keep their places: only what lies behind the first difference is compared.
+        first = int(np.append(self._ids[:both] != ids[:both], True).argmax())
+        gone = np.zeros(len(self._ids), np.bool_)
+        gone[first:] = ~np.isin(self._ids[first:], ids[first:], assume_unique=True)
+        new = np.flatnonzero(~np.isin(ids[first:], self._ids[first:], assume_unique=True))
+        self._leave(gone)
+        self._add([running[i] for i in (new + first).tolist()])
 
     def _leave(self, gone: Mask) -> None:
         if not gone.any():
             return
         for attempt in self.attempts[gone]:
             self._quotas.release(attempt.group, attempt.owner, attempt.placements)
+            self.changed.add(attempt.owner)
         theirs = np.isin(self._holder, self._ids[gone])
         known = theirs & (self._rows >= 0)
         np.add.at(self._free, self._rows[known], self._amounts[known])
@@ -72,6 +81,10 @@ class Occupied:
         found = []
         for attempt in attempts:
             self._quotas.take(attempt.group, attempt.owner, attempt.placements)
+            self.changed.add(attempt.owner)
+            if attempt.group not in self._groups:
+                self._groups[attempt.group] = len(self._names)
+                self._names.append(attempt.group)
             for placement in attempt.placements:
                 row = self._nodes.index.get((placement.cluster, placement.node), -1)
                 place = self._places.get((placement.cluster, placement.flavor), -1)
@@ -97,9 +110,10 @@ class Occupied:
                         a.priority,
                         a.preemptible and not a.stopping,
                         a.stopping,
-                        self._groups.setdefault(a.group, len(self._groups)),
+                        self._groups[a.group],
                         self._owners.setdefault(a.owner, len(self._owners)),
                         sum(placement.need.gpu for placement in a.placements),
+                        a.started,
                     )
                     for a in attempts
                 ],
@@ -115,9 +129,9 @@ class Occupied:
         ends = np.where(np.isnan(ends), now + self._numbers[:, 1], np.maximum(ends, now))
         attempt, known = self._attempt_of(), self._rows >= 0
         timeline = Timeline(self._nodes, (ends[attempt[known]], self._rows[known], self._amounts[known]))
-        group, owner, gpus = self._numbers[:, 5:].astype(np.int64).T
+        group, owner, gpus = self._numbers[:, 5:8].astype(np.int64).T
         held = Holdings(
-            groups=list(self._groups),
+            groups=self._names,
             owners=self._owners,
             places=self._places,
             ends=ends,
@@ -133,6 +147,20 @@ class Occupied:
         standing.stopping = self.attempts[self._numbers[:, 4] > 0].tolist()
         return standing
 
+    def young(self, now: float) -> dict[str, int]:
+        """`orders.young` of what runs."""
+        _, limits, *_, groups, _, gpus, started = self._numbers.T
+        left = np.minimum(limits, FIRST) - (now - started)
+        mine = np.flatnonzero(left > 0)
+        owed = np.rint(gpus[mine] * left[mine] * MILLISECONDS)
+        sums = np.bincount(groups[mine].astype(np.int64), owed, minlength=len(self._names))
+        return {self._names[n]: int(sums[n]) for n in np.unique(groups[mine].astype(np.int64)).tolist()}
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether anything may be stopped for others."""
+        return bool((self._numbers[:, 3] > 0).any())
+
     def stoppable(self, quotas: Quotas, places: list[Place], *, below: int) -> Room:
         """What those hold who might be stopped for somebody: of a lower priority, or beyond their own."""
         may = self._numbers[:, 3] > 0
@@ -142,7 +170,7 @@ class Occupied:
         group = self._numbers[:, 5].astype(np.int64)
         for place in places:
             pool = self._nodes.pools[place]
-            over = quotas.over_nominal(place, list(self._groups))
+            over = quotas.over_nominal(place, self._names)
             chosen = lower | (may & over[group])
             those = chosen[attempt] & (self._rows >= pool.start) & (self._rows < pool.stop)
             np.add.at(held, self._rows[those], self._amounts[those])

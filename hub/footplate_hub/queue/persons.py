@@ -1,69 +1,72 @@
-"""What one person may have at a time, for every row whose group limits it."""
+"""What one person may still have, for every row whose group limits it; kept from pass to pass."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .columns import Columns
-from .forms import Forms
 from .nodes import Ids, Mask
 from .quota import Quotas
+from .resource_tree import UNLIMITED
 
 __all__ = ["Persons"]
 
-_NO_LIMIT = 2**62
-
 
 class Persons:
-    """Rows, and whether a limit of their owner stands in the way."""
+    """Persons as members of the groups for which they have something waiting.
 
-    def __init__(self, columns: Columns, forms: Forms, quotas: Quotas) -> None:
-        self.refused: Mask = np.zeros(len(columns), np.bool_)
-        self._owners = columns.owners
-        self._holders: dict[str, int] = {}
-        limits = [quotas.person_limits(group) for group in columns.groups]
-        depth = max(map(len, limits), default=0)
-        table = np.full((len(limits), depth, 3), _NO_LIMIT, dtype=np.int64)  # holder, attempts, GPUs
-        table[:, :, 0] = -1
-        for group, found in enumerate(limits):
-            for level, (holder, limit) in enumerate(found):
-                number = self._holders.setdefault(holder, len(self._holders))
-                most = [_NO_LIMIT if m is None else m for m in (limit.running, limit.gpus)]
-                table[group, level] = (number, *most)
-        limited = np.array([bool(found) for found in limits], dtype=np.bool_)
-        self._rows: Ids = np.flatnonzero(limited[columns.group]) if depth else np.zeros(0, dtype=np.int64)
-        self._limits = table[columns.group[self._rows]]
+    It serves columns and limits that stay the same objects, and passes one after the other.
+    """
+
+    def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._owner: Ids = columns.owner[self._rows]
-        gpus = np.array([prospect.gpus for prospect in forms.prospects], dtype=np.int64)
-        self._gpus: Ids = gpus[columns.slot_shape[columns.slot[self._rows]]] if depth else self._rows
-        if len(self._rows):
-            self._look(quotas)
+        self._limited: list[bool] = []  # of each group
+        self._is_limited: Mask = np.zeros(0, np.bool_)  # of each person
+        self._of_owner: dict[str, list[int]] = {}
+        self._left: NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)  # attempts, GPUs
+        self._stale: set[str] = set()
 
-    def look_again(self, quotas: Quotas, owners: set[str]) -> None:
-        """Take in what counts now, where it changed for these persons only."""
-        numbers = [self._owners[owner] for owner in owners if owner in self._owners]
-        for i in np.flatnonzero(np.isin(self._owner, numbers)).tolist() if numbers else ():
-            row = int(self._rows[i])
-            workload = self._columns.workloads[row]
-            self.refused[row] = not quotas.allows_person(workload.group, workload.owner, int(self._gpus[i]))
+    def stale(self, owners: Iterable[str]) -> None:
+        """What counts against these has changed since it was looked at."""
+        self._stale.update(owners)
 
-    def _look(self, quotas: Quotas) -> None:
-        several = len(self._owners)
-        counted = [
-            (self._holders[holder] * several + self._owners[owner], *has)
-            for (holder, owner), has in quotas.has.items()
-            if holder in self._holders and owner in self._owners
-        ]
-        has = np.array(sorted(counted), dtype=np.int64).reshape(-1, 3)
-        over = np.zeros(len(self._rows), np.bool_)
-        for level in range(self._limits.shape[1]):
-            holder, attempts, gpus = self._limits[:, level].T
-            key = holder * several + self._owner
-            at = np.minimum(np.searchsorted(has[:, 0], key), max(len(has) - 1, 0))
-            found = (has[at, 0] == key) & (holder >= 0) if len(has) else np.zeros(len(key), np.bool_)
-            used = np.where(found[:, None], has[at, 1:], 0) if len(has) else np.zeros((len(key), 2))
-            more = (used[:, 0] + 1 > attempts) | ((used[:, 1] + self._gpus > gpus) & (self._gpus > 0))
-            over |= more & (holder >= 0)
-        self.refused[:] = False
-        self.refused[self._rows[over]] = True
+    def look(self, quotas: Quotas) -> None:
+        """Take in who is new, and what has changed."""
+        members = self._columns.persons
+        new = members[len(self._left) :]
+        if new:
+            groups = self._columns.groups
+            self._limited += [bool(quotas.person_limits(g)) for g in groups[len(self._limited) :]]
+            more = np.full((len(new), 2), UNLIMITED, dtype=np.int64)
+            for number, (group, owner) in enumerate(new, len(self._left)):
+                if self._limited[group]:
+                    self._of_owner.setdefault(owner, []).append(number)
+                    more[number - len(self._left)] = quotas.left_for(groups[group], owner)
+            self._left = np.concatenate([self._left, more])
+            self._is_limited = np.array(self._limited, dtype=np.bool_)[[group for group, _ in members]]
+        for owner in self._stale:
+            for number in self._of_owner.get(owner, ()):
+                group, _ = members[number]
+                self._left[number] = quotas.left_for(self._columns.groups[group], owner)
+        self._stale.clear()
+
+    def refused(self, gpus: Ids) -> Mask:
+        """Rows in whose way a limit of their owner stands; ``gpus``: of each row."""
+        found = np.zeros(len(self._columns), np.bool_)
+        self._refuse(found, np.flatnonzero(self._is_limited[self._columns.person]), gpus)
+        return found
+
+    def again(self, refused: Mask, owners: Iterable[str], gpus: Ids) -> None:
+        """Bring what was `refused` in step with what changed for some."""
+        changed = np.zeros(len(self._left), np.bool_)
+        for owner in owners:
+            changed[self._of_owner.get(owner, [])] = True
+        if changed.any():
+            self._refuse(refused, np.flatnonzero(changed[self._columns.person]), gpus)
+
+    def _refuse(self, refused: Mask, rows: Ids, gpus: Ids) -> None:
+        attempts, left = self._left[self._columns.person[rows]].T
+        refused[rows] = (attempts < 1) | ((gpus[rows] > left) & (gpus[rows] > 0))

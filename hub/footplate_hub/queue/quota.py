@@ -6,8 +6,9 @@ Each resource of each cluster and flavor has a tree of its own (`resource_tree`)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -22,11 +23,10 @@ RESOURCES = ("cpu", "memory", "gpu")
 _Values = tuple[int, int, int]  # of RESOURCES, in their order
 
 
-def lineage(group: str) -> Iterator[str]:
+@lru_cache(maxsize=2**16)
+def lineage(group: str) -> tuple[str, ...]:
     """A group and all groups above it: ``a/b`` gives ``a/b``, ``a``."""
-    while group:
-        yield group
-        group = group.rpartition("/")[0]
+    return (group, *lineage(group.rpartition("/")[0])) if group else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Quotas:
         )
         return (cpu, memory, gpu)
 
-    def bounds(self, place: Place, groups: Sequence[str]) -> NDArray[np.int64] | None:
+    def bounds(self, place: Place, groups: list[str]) -> NDArray[np.int64] | None:
         """What each group could have more (groups × CPU, memory, GPUs); None where nothing limits anybody.
 
         Returns
@@ -175,12 +175,11 @@ class Quotas:
         found = np.full((3, len(groups), len(RESOURCES)), UNLIMITED, dtype=np.int64)
         for column, tree in enumerate(trees):
             if tree is not None:
-                holders = [tree.holder(group) for group in groups]
-                found[:, :, column] = np.array(tree.bounds(), dtype=np.int64)[:, holders]
+                found[:, :, column] = tree.bounds()[:, tree.holders(groups)]
         self._bounds[place] = found
         return found
 
-    def reclaimable(self, place: Place, groups: Sequence[str]) -> NDArray[np.int64]:
+    def reclaimable(self, place: Place, groups: list[str]) -> NDArray[np.int64]:
         """The most that each group might take back from some other (groups × CPU, memory, GPUs).
 
         It is no more than the group, and those above it up to the one that has a borrower below it too, have
@@ -188,8 +187,8 @@ class Quotas:
         """
         found = np.full((len(groups), len(RESOURCES)), -1, dtype=np.int64)
         for column, tree in enumerate(self._trees.get(place, ())):
-            if tree is not None and tree.over():
-                found[:, column] = np.array(tree.reclaimable())[[tree.holder(group) for group in groups]]
+            if tree is not None and tree.over_nominal().any():
+                found[:, column] = tree.reclaimable()[tree.holders(groups)]
         return found
 
     def might_reclaim(self, group: str, asked: Mapping[Place, Amount]) -> bool:
@@ -199,14 +198,18 @@ class Quotas:
             for _, tree, _, value in self._asked(asked)
         )
 
-    @property
-    def has(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """Attempts and GPUs that count against persons, by the group that limits them and the person."""
-        return self._has
-
     def person_limits(self, group: str) -> list[tuple[str, PersonLimit]]:
         """Limits of one person that hold for a group: its own and those of groups above it."""
         return [(name, self._persons[name]) for name in lineage(group) if name in self._persons]
+
+    def left_for(self, group: str, owner: str) -> tuple[int, int]:
+        """Attempts and GPUs that one person may have more in a group."""
+        attempts, gpus = UNLIMITED, UNLIMITED
+        for holder, limit in self.person_limits(group):
+            have, had = self._has.get((holder, owner), (0, 0))
+            attempts = attempts if limit.running is None else min(attempts, limit.running - have)
+            gpus = gpus if limit.gpus is None else min(gpus, limit.gpus - had)
+        return attempts, gpus
 
     def allows(self, group: str, asked: Mapping[Place, Amount]) -> bool:
         """Whether `shortages` is empty, at a fraction of its cost."""
@@ -287,12 +290,12 @@ class Quotas:
                 found |= {group for group in groups if tree.holder(group) in nodes}
         return found
 
-    def over_nominal(self, place: Place, groups: Sequence[str]) -> NDArray[np.bool_]:
+    def over_nominal(self, place: Place, groups: list[str]) -> NDArray[np.bool_]:
         """Which of these groups use more than their own of something."""
         found = np.zeros(len(groups), np.bool_)
         for tree in self._trees.get(place, ()):
-            if tree is not None and (nodes := tree.borrowers()):
-                found |= np.array([tree.holder(group) in nodes for group in groups], dtype=np.bool_)
+            if tree is not None:
+                found |= tree.over_nominal()[tree.holders(groups)]
         return found
 
     def borrowing_groups(self, place: Place) -> dict[str, Amount]:

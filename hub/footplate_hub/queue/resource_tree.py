@@ -17,9 +17,12 @@ was lowered:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .model import Place
 
@@ -27,6 +30,10 @@ __all__ = ["ROOT", "UNLIMITED", "ResourceTree", "Shortage"]
 
 UNLIMITED = 2**62
 ROOT = 0
+
+Values = NDArray[np.int64]
+Ids = NDArray[np.int64]
+_LISTS = 8  # of groups that were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +105,10 @@ class ResourceTree:
             )
         self.use = [0] * count
         self.total = [0] * count
+        self._fixed = _Fixed(self)
         self._known: dict[int, int] = {}
         self._borrowers: dict[int, list[tuple[int, int]]] | None = None
-        self._reclaimable: list[int] | None = None
+        self._reclaimable: Values | None = None
 
     def copy(self) -> ResourceTree:
         """The same groups with use of their own from here on."""
@@ -156,19 +164,25 @@ class ResourceTree:
         node = self.holder(group)
         return UNLIMITED if node == ROOT else self._left(node)
 
-    def bounds(self) -> tuple[list[int], list[int], list[int]]:
-        """`available`, the same without the pool's limit, and `most_of`, of every node."""
-        self._left(ROOT)
-        borrowable = [UNLIMITED]
-        for node in range(1, len(self.names)):
-            local = max(0, self.kept[node] - self.use[node])
-            above = min(borrowable[self.parent[node]], self._headroom(node))
-            borrowable.append(local + max(0, above))
-        return (
-            [UNLIMITED, *map(self._left, range(1, len(self.names)))],
-            borrowable,
-            [UNLIMITED, *self.most[1:]],
-        )
+    def holders(self, groups: list[str]) -> Ids:
+        """`holder` of each group; ``groups`` may only ever grow."""
+        return self._fixed.holders(groups, self.holder)
+
+    def bounds(self) -> Values:
+        """`available`, the same without the pool's limit, and `most_of`: of every node (3 × nodes)."""
+        fixed = self._fixed
+        use = np.array(self.use, dtype=np.int64)
+        local = np.maximum(0, fixed.kept - use)
+        headroom = fixed.shared - fixed.kept - np.maximum(0, use - fixed.kept)
+        headroom = np.where(fixed.limited, headroom + fixed.borrowing, UNLIMITED)
+        found = np.full((3, len(use)), UNLIMITED, dtype=np.int64)
+        found[0, ROOT] = self.shared[ROOT] - self.use[ROOT]
+        found[2] = fixed.most
+        for level, parents in fixed.levels:
+            above = np.minimum(found[:2, parents], headroom[level])
+            found[:2, level] = local[level] + np.maximum(0, above)
+        found[:, ROOT] = UNLIMITED
+        return found
 
     def most_of(self, group: str) -> int:
         """What it could have if nobody else had any."""
@@ -223,15 +237,16 @@ class ResourceTree:
             below += self.kept[node]
         return path[-1]
 
-    def reclaimable(self) -> list[int]:
+    def reclaimable(self) -> Values:
         """What each node might take back; -1 where there is nothing of its own, or no borrower beside it."""
         if self._reclaimable is None:
-            over = self.over()
-            found = [-1]
-            for node in range(1, len(self.names)):
-                left, parent = self.nominal[node] - self.total[node], self.parent[node]
-                beside = any(other != node for other, _ in over.get(parent, ()))
-                found.append(left if beside else min(left, found[parent]))
+            fixed, over = self._fixed, self.over_nominal()
+            left = fixed.nominal - np.array(self.total, dtype=np.int64)
+            below = np.bincount(fixed.parent[over], minlength=len(over))  # borrowers under each node
+            beside = below[fixed.parent] > over
+            found = np.full(len(left), -1, dtype=np.int64)
+            for level, parents in fixed.levels:
+                found[level] = np.where(beside[level], left[level], np.minimum(left[level], found[parents]))
             self._reclaimable = found
         return self._reclaimable
 
@@ -239,13 +254,18 @@ class ResourceTree:
         """By parent: who uses more than its own, and how much more, the most first."""
         if self._borrowers is None:
             self._borrowers = {}
-            for node in range(1, len(self.names)):
-                if self.total[node] > self.nominal[node]:
-                    more = self.total[node] - self.nominal[node]
-                    self._borrowers.setdefault(self.parent[node], []).append((node, more))
+            for node in np.flatnonzero(self.over_nominal()).tolist():
+                more = self.total[node] - self.nominal[node]
+                self._borrowers.setdefault(self.parent[node], []).append((node, more))
             for borrowers in self._borrowers.values():
                 borrowers.sort(key=lambda borrower: (-borrower[1], borrower[0]))
         return self._borrowers
+
+    def over_nominal(self) -> NDArray[np.bool_]:
+        """Which nodes use more than their own."""
+        over: NDArray[np.bool_] = np.array(self.total, dtype=np.int64) > self._fixed.nominal
+        over[ROOT] = False
+        return over
 
     def borrowers(self) -> set[int]:
         """Everyone who uses more than its own."""
@@ -270,3 +290,34 @@ class ResourceTree:
             path.append(node)
             node = self.parent[node]
         return path
+
+
+class _Fixed:
+    """What does not change with use, as columns; all copies of a tree share it."""
+
+    def __init__(self, tree: ResourceTree) -> None:
+        self.parent: Ids = np.array(tree.parent, dtype=np.int64)
+        self.nominal, self.kept, self.shared, most, borrowing = (
+            np.array(values, dtype=np.int64)
+            for values in (tree.nominal, tree.kept, tree.shared, tree.most, tree.borrowing)
+        )
+        self.most: Values = most
+        self.most[ROOT] = UNLIMITED
+        self.limited = borrowing < UNLIMITED
+        self.borrowing: Values = np.where(self.limited, borrowing, 0)
+        depth = [0] * len(tree.parent)
+        for node in range(1, len(depth)):
+            depth[node] = depth[tree.parent[node]] + 1
+        levels = [np.flatnonzero(np.array(depth) == level) for level in range(1, max(depth) + 1)]
+        self.levels = [(level, self.parent[level]) for level in levels]
+        self._holders: dict[int, tuple[list[str], Ids]] = {}  # held, so that no other list gets one's id
+
+    def holders(self, groups: list[str], holder: Callable[[str], int]) -> Ids:
+        _, known = self._holders.get(id(groups), (groups, np.zeros(0, dtype=np.int64)))
+        if len(known) < len(groups):
+            more = [holder(group) for group in groups[len(known) :]]
+            known = np.concatenate([known, np.array(more, dtype=np.int64)])
+            if len(self._holders) > _LISTS:
+                self._holders.clear()
+            self._holders[id(groups)] = (groups, known)
+        return known

@@ -19,7 +19,7 @@ from . import room_reasons
 from .admission import Admitter
 from .advise import Advisor, World
 from .budgets import Budgets
-from .explain import Explainer
+from .explain import Explainer, Seen
 from .making_room import RoomMade, Stoppable
 from .memory import Memory
 from .model import Admission, Plan, Preemption, Reservation, Snapshot, Workload
@@ -70,15 +70,16 @@ class Pass:
     def __init__(self, snapshot: Snapshot, now: float, memory: Memory | None = None) -> None:
         self._snapshot = snapshot
         self._now = now
-        self._forms, self._columns, occupied = (memory or Memory()).recall(snapshot)
+        recalled = (memory or Memory()).recall(snapshot)
+        self._forms, self._columns, occupied = recalled.forms, recalled.columns, recalled.occupied
         nodes = self._forms.nodes
         budgets = Budgets(snapshot.groups, snapshot.prices, snapshot.running, now)
         self._standing = occupied.standing(now, self._columns.groups, budgets)
-        self._screen = Screen(snapshot, self._forms, self._columns, occupied, self._standing)
-        self._stoppable = Stoppable(snapshot.running)
+        self._screen = Screen(snapshot, recalled, self._standing)
+        self._stoppable = Stoppable(snapshot.running if occupied.preemptible else ())
         self._admitter = Admitter(snapshot, nodes, self._standing, self._stoppable, now)
         self._explainer = Explainer(snapshot, nodes, self._standing, now)
-        self._use = Use(snapshot.groups, snapshot.running, now)
+        self._use = Use(snapshot.groups, occupied.young(now), occupied.weights)
         self._owners = any(group.person is not None for group in snapshot.groups.values())
         self._codes: Ids = np.full(len(self._columns), UNKNOWN)
         self._coded = 0  # rows before this one have their codes
@@ -183,12 +184,15 @@ class Pass:
         for row, reason in self._told.items():
             self._codes[row] = CODES.index(reason.code)
         known: dict[object, int] = {}
+        short = self._screen.short
         for row in np.flatnonzero(stays & (self._codes == UNKNOWN)).tolist():
             workload, slot = columns.workloads[row], columns.slot[row]
             key = (slot, workload.time_limit, workload.owner if self._owners else "")
             if key not in known:
-                prospect = self._forms.prospects[columns.slot_shape[slot]]
-                known[key] = CODES.index(self._explainer.code(workload, prospect))
+                shape = columns.slot_shape[slot]
+                ways = slice(*self._forms.first[shape : shape + 2].tolist())
+                seen = Seen(self._screen.fits[ways], short[ways])
+                known[key] = CODES.index(self._explainer.code(workload, self._forms.prospects[shape], seen))
             self._codes[row] = known[key]
         self.verdicts = Verdicts(
             columns,

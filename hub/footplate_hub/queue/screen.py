@@ -12,13 +12,10 @@ from footplate_spec.reasons import ReasonCode
 
 from .admission import held_at, held_group
 from .budget_rows import BudgetRows
-from .columns import Columns
-from .forms import Forms
+from .memory import Recalled
 from .model import Snapshot
 from .nodes import Ids, Mask
 from .occupied import Occupied
-from .pairs import Numbers, Pairs, View
-from .persons import Persons
 from .standing import Standing
 
 __all__ = ["CODES", "UNKNOWN", "Screen"]
@@ -31,22 +28,17 @@ _NUMBER = {code: number for number, code in enumerate(CODES)}
 class Screen:
     """The lines of a snapshot, and what stands for them as far as it was looked at."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        forms: Forms,
-        columns: Columns,
-        occupied: Occupied,
-        standing: Standing,
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, recalled: Recalled, standing: Standing) -> None:
+        forms, columns, persons = recalled.forms, recalled.columns, recalled.persons
         self._forms, self._columns, self._standing = forms, columns, standing
-        forms.settle()
-        self._pairs = pairs = Pairs(forms, columns)
-        self._free = self._open = self._late = View(forms, pairs, columns.groups)
+        self._pairs = recalled.pairs
+        self._free = self._open = self._late = recalled.free
         self._free.look(list(range(len(forms.places))), standing.free, standing.quotas)
         standing.changed.clear()
         self._kept = np.zeros(len(forms), np.bool_)
-        self._persons = Persons(columns, forms, standing.quotas)
+        self._persons, self._gpus = persons, forms.gpus[columns.slot_shape[columns.slot]]
+        persons.look(standing.quotas)
+        self._refused = persons.refused(self._gpus)
         self._budgets = BudgetRows(columns, forms, standing.budgets)
         held = [held_at(snapshot, cluster) for cluster in forms.nodes.clusters]
         of_cluster = np.array([_NUMBER[h.code] if h else UNKNOWN for h in held], dtype=np.int64)
@@ -59,31 +51,45 @@ class Screen:
         self._stays_code[waiting] = [_NUMBER[w.waits.code] for w in columns.workloads[waiting]]
         self.stays: Mask = columns.waits | (self._group_code < UNKNOWN)
         self._may_start = (self._held_code == UNKNOWN) & forms.fits
-        self._entitled = self._who_may_stop_others(occupied)
+        self._entitled = self._who_may_stop_others(recalled.occupied)
 
     @property
     def size(self) -> int:
         """Pairs of line and way."""
         return len(self._pairs)
 
+    @property
+    def fits(self) -> Mask:
+        """Ways with enough that is free for each role alone, and for all roles in all."""
+        return self._free.fits
+
+    @property
+    def short(self) -> Mask:
+        """Ways that take more than is free in all."""
+        return self._forms.short(self._free.sums)
+
     # Candidates
 
     def candidates(self, now: float) -> Mask:
         """Rows that must be considered."""
         pairs, forms, standing, columns = self._pairs, self._forms, self._standing, self._columns
-        may = self._may_start[pairs.way]
-        fits = self._free.fits()
-        fits_open = fits if self._open is self._free else fits & self._open.fits()
-        fits_late = fits_open if self._late is self._open else fits_open & self._late.fits()
+        fits = self._free.fits
+        fits_open = fits if self._open is self._free else fits & self._open.fits
+        fits_late = fits_open if self._late is self._open else fits_open & self._late.fits
         starts = forms.starts(standing.starts)
         starts[forms.touching(standing.closed)] = -np.inf
-        now_or_never = may & self._free.within & self._open.within & fits_open[pairs.way]
-        until = np.where(now_or_never, starts[pairs.way], -np.inf)
-        until[now_or_never & self._late.within & fits_late[pairs.way] & (until > -np.inf)] = np.inf
-        until[now_or_never & forms.way_mixes[pairs.way] & (until > -np.inf)] = np.inf
-        self._starting = now + columns.limit <= pairs.most(until)
-        short_of_room = ~fits | forms.way_competes
-        self._short_of_room = may & self._free.within & short_of_room[pairs.way]
+        now_or_never = (self._may_start & fits_open)[pairs.way] & self._free.within
+        if self._open is not self._free:
+            now_or_never &= self._open.within
+        late = fits_late[pairs.way]
+        if self._late is not self._open:
+            late &= self._late.within
+        late |= forms.way_mixes[pairs.way]
+        until = starts[pairs.way]
+        until[late & (until > -np.inf)] = np.inf
+        until[~now_or_never] = -np.inf
+        self._starting = now + columns.limit <= pairs.latest(until)
+        self._short_of_room = (self._may_start & (~fits | forms.way_competes))[pairs.way] & self._free.within
         return self.after_reserving()
 
     def after_reserving(self) -> Mask:
@@ -91,22 +97,25 @@ class Screen:
         forms, standing = self._forms, self._standing
         reserved = forms.touching(standing.starts) | forms.touching(standing.closed)
         waits = self._pairs.any(self._short_of_room & ~reserved[self._pairs.way])
-        able = ~self._persons.refused & ~self._budgets.refused & ~self.stays
+        able = ~self._refused & ~self._budgets.refused & ~self.stays
         return np.asarray((self._starting | waits | self._entitled) & able)
 
     def _who_may_stop_others(self, occupied: Occupied) -> Mask:
         """Rows above the lowest that run, or whose group might take back what is its own."""
         columns, pairs = self._columns, self._pairs
+        if not occupied.preemptible:
+            return columns.owed
         above = columns.priority > occupied.lowest(columns.groups)[columns.group]
         standing, forms = self._standing, self._forms
         reclaims = np.zeros(len(pairs), np.bool_)
         for number, place in enumerate(forms.places):
             bound = standing.quotas.reclaimable(place, columns.groups)
             if (bound >= 0).any():
-                takes = np.flatnonzero(pairs.take_place == number)
-                amount = pairs.take_amount[takes]
-                within = ((amount <= bound[pairs.take_group[takes]]) & (amount > 0)).any(axis=1)
-                reclaims[pairs.take_pair[takes[within]]] = True
+                takes = pairs.takes_of[number]
+                within = np.zeros(len(takes.numbers), np.bool_)
+                for amount, own in zip(takes.amounts, bound.T, strict=True):
+                    within |= (amount <= own[takes.groups]) & (amount > 0)
+                reclaims[pairs.take_pair[takes.numbers[within]]] = True
         if not forms.places or (not reclaims.any() and not above.any()):
             return columns.owed
         # Nobody starts who would not even if all that could be stopped for anybody were gone.
@@ -123,7 +132,10 @@ class Screen:
         """Take in what changed since it was looked at; whether anything did."""
         standing, forms = self._standing, self._forms
         if standing.started:
-            self._persons.look_again(standing.quotas, standing.started)
+            self._persons.stale(standing.started)
+            self._persons.look(standing.quotas)
+            self._persons.stale(standing.started)  # the next pass begins without them
+            self._persons.again(self._refused, standing.started, self._gpus)
             standing.started.clear()
         self._budgets.look_again()
         if not standing.changed:
@@ -153,8 +165,7 @@ class Screen:
         pairs, forms = self._pairs, self._forms
         way = np.minimum(self._held_code, forms.never_codes())
         ever = forms.never_codes() == UNKNOWN
-        fits = self._free.fits()
-        short = forms.short(self._free.sums)
+        fits, short = self.fits, self.short
         full = np.where(
             short, _NUMBER[ReasonCode.WAITING_FOR_CAPACITY], _NUMBER[ReasonCode.TOPOLOGY_PLACEMENT_FAILED]
         )
@@ -163,22 +174,14 @@ class Screen:
         code = way[pairs.way]
         lacking = np.flatnonzero(~self._free.within)
         if lacking.size:
-            code[lacking] = np.minimum(code[lacking], self._quota_codes(lacking))
+            quota = np.full(len(pairs), _NUMBER[ReasonCode.WAITING_FOR_QUOTA])
+            quota[self._free.beyond(1)] = _NUMBER[ReasonCode.BORROWING_LIMIT_REACHED]
+            quota[self._free.beyond(2)] = _NUMBER[ReasonCode.EXCEEDS_MAX_QUOTA]
+            code[lacking] = np.minimum(code[lacking], quota[lacking])
         code = np.where((code == UNKNOWN) & kept[pairs.way], _NUMBER[ReasonCode.RESERVED_FOR_AHEAD], code)
-        rows = pairs.most(code.astype(np.float64))
-        rows[pairs.line < 0] = _NUMBER[ReasonCode.NO_MATCHING_FLAVOR]
-        found = np.minimum(np.minimum(rows.astype(np.int64), self._stays_code), self._group_code)
-        refused = self._persons.refused | self._budgets.refused
+        rows = pairs.most(code, _NUMBER[ReasonCode.NO_MATCHING_FLAVOR])
+        found = np.minimum(np.minimum(rows, self._stays_code), self._group_code)
+        refused = self._refused | self._budgets.refused
         found[refused] = np.minimum(found[refused], _NUMBER[ReasonCode.LIMIT_REACHED])
         found[self._budgets.some] = UNKNOWN  # each way has a code of its own
         return np.asarray(found)
-
-    def _quota_codes(self, lacking: Ids) -> Numbers:
-        pairs = self._pairs
-        wanted = np.zeros(len(pairs), np.bool_)
-        wanted[lacking] = True
-        takes = np.flatnonzero(wanted[pairs.take_pair])
-        code = np.full(len(pairs), _NUMBER[ReasonCode.WAITING_FOR_QUOTA])
-        code[pairs.take_pair[takes[self._free.over(takes, 1)]]] = _NUMBER[ReasonCode.BORROWING_LIMIT_REACHED]
-        code[pairs.take_pair[takes[self._free.over(takes, 2)]]] = _NUMBER[ReasonCode.EXCEEDS_MAX_QUOTA]
-        return np.asarray(code[lacking])

@@ -8,6 +8,7 @@ by rank; whom it sends is decided by its own order.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -118,37 +119,43 @@ def _by_domain(rows: Ids, members: Members) -> dict[int, Ids]:
     return {int(which): rows[number == which] for which in np.unique(number)}
 
 
-class _Run:
-    """Ascending rows, of which the first is taken or some are left out."""
+class _Rows:
+    """Rows of which some are left out."""
 
     def __init__(self, rows: Ids) -> None:
-        self._rows = rows
-        self._live = bytearray(b"\x01" * len(rows))
-        self._view = np.frombuffer(self._live, dtype=np.bool_)
-        self._at = 0
+        self.rows = rows
+        self.live = bytearray(b"\x01" * len(rows))
+        self._view = np.frombuffer(self.live, dtype=np.bool_)
+
+    def narrow(self, rows: NDArray[np.bool_]) -> None:
+        self._view &= rows[self.rows]
+
+
+class _Run:
+    """A part of some rows, ascending, of which the first is taken."""
+
+    def __init__(self, of: _Rows, begin: int = 0, end: int | None = None) -> None:
+        self._of = of
+        self._at = begin
+        self._end = len(of.rows) if end is None else end
 
     def first(self) -> int | None:
-        at = self._live.find(1, self._at)
+        at = self._of.live.find(1, self._at, self._end)
         if at < 0:
             return None
         self._at = at
-        return int(self._rows[at])
+        return int(self._of.rows[at])
 
     def drop(self) -> None:
         self._at += 1
-
-    def remove(self, row: int) -> None:
-        self._live[int(np.searchsorted(self._rows, row))] = 0
-
-    def narrow(self, rows: NDArray[np.bool_]) -> None:
-        self._view &= rows[self._rows]
 
 
 class _Ranked:
     """A domain that goes by rank alone."""
 
     def __init__(self, rows: Ids) -> None:
-        self._run = _Run(rows)
+        self._rows = _Rows(rows)
+        self._run = _Run(self._rows)
 
     def turn(self) -> int | None:
         return self._run.first()
@@ -159,7 +166,7 @@ class _Ranked:
         return row
 
     def narrow(self, rows: NDArray[np.bool_]) -> None:
-        self._run.narrow(rows)
+        self._rows.narrow(rows)
 
 
 class _Keyed:
@@ -170,12 +177,17 @@ class _Keyed:
     """
 
     def __init__(self, rows: Ids, members: Members, order: Order, use: Use) -> None:
-        self._turns, self._left = _Run(rows), _Run(rows)
+        self._by_rank, self._of_turns = _Rows(rows), _Rows(rows)
+        self._left, self._turns = _Run(self._by_rank), _Run(self._of_turns)
         self._order, self._use = order, use
         groups = members.groups
         by_group = rows[np.argsort(groups[rows], kind="stable")]
-        parts = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
-        self._runs = [(members.names[int(groups[part[0]])], _Run(part)) for part in parts]
+        self._by_group = _Rows(by_group)
+        begins = np.flatnonzero(np.diff(groups[by_group], prepend=-1))
+        self._runs = [
+            (members.names[int(groups[by_group[begin]])], _Run(self._by_group, begin, end))
+            for begin, end in itertools.pairwise([*begins.tolist(), len(rows)])
+        ]
         self._heap: list[tuple[Key, int, int]] = [
             (order(name, use), run.first() or 0, number) for number, (name, run) in enumerate(self._runs)
         ]
@@ -198,14 +210,12 @@ class _Keyed:
                 heapq.heapreplace(self._heap, (now, first, number))
                 continue
             run.drop()
-            self._left.remove(first)
+            self._by_rank.live[int(np.searchsorted(self._by_rank.rows, first))] = 0
             if self._turns.first() is not None:
                 self._turns.drop()
             return first
         return None
 
     def narrow(self, rows: NDArray[np.bool_]) -> None:
-        self._turns.narrow(rows)
-        self._left.narrow(rows)
-        for _, run in self._runs:
-            run.narrow(rows)
+        for kept in (self._of_turns, self._by_rank, self._by_group):
+            kept.narrow(rows)

@@ -32,7 +32,7 @@ class PoolTally:
         self._masks: list[Mask] = []
         self._asks: dict[tuple[int, int, int], int] = {}
         self._stacked: Mask | None = None
-        self._known: list[tuple[Room, int, Counts, Counts]] = []  # room, asks, and what was counted
+        self._known: list[tuple[Room, int, tuple[Counts, Counts]]] = []  # room, asks, and what was counted
 
     def ask(self, need: tuple[int, int, int], number: int, mask: Mask, topology: str) -> int:
         """The number of an ask; ``number`` tells equal masks."""
@@ -60,9 +60,9 @@ class PoolTally:
             memory and GPUs that are left on all nodes that it may use.
         """
         inside = room[self.pool]
-        for known, asks, counts, sums in self._known:
+        for known, asks, found in self._known:
             if asks == len(self._asks) and np.array_equal(known, inside):
-                return counts, sums
+                return found
         if self._stacked is None or len(self._rows) != len(self._asks):
             self._stack()
         counts = np.zeros(len(self._asks), dtype=np.int64)
@@ -70,21 +70,20 @@ class PoolTally:
             mine = np.flatnonzero(self._has_gpu == with_gpus)
             if mine.size:
                 self._fill(counts, mine, inside)
-        sums = self._sums(inside)
-        self._known = [(inside.copy(), len(self._asks), counts, sums), *self._known[: _STATES - 1]]
-        return counts, sums
+        found = counts, self._sums(inside)
+        self._known = [(inside.copy(), len(self._asks), found), *self._known[: _STATES - 1]]
+        return found
 
     def _sums(self, room: Room) -> Counts:
         """The few that a mask leaves out are subtracted, or the few that it leaves are added."""
-        left = np.maximum(room, 0)
         sums = np.zeros((len(self._masks), 3), dtype=np.int64)
-        for few, begins, where, sign in self._few:
-            if few.size:
-                parts = np.concatenate([left[where], np.zeros((1, 3), dtype=np.int64)])
-                sums[few] = sign * np.add.reduceat(parts, begins, axis=0) if where.size else 0
-                sums[few[np.diff(begins, append=len(where)) == 0]] = 0
-                if sign < 0:
-                    sums[few] += left.sum(axis=0)
+        for column in range(3):
+            left = np.append(np.maximum(room[:, column], 0), 0)
+            for few, begins, where, sign in self._few:
+                if few.size:
+                    found = sign * np.add.reduceat(left[np.append(where, -1)], begins)
+                    found[np.diff(begins, append=len(where)) == 0] = 0
+                    sums[few, column] = found if sign > 0 else found + left.sum()
         return sums[self._rows[:, 1]] if len(self._rows) else sums[:0]
 
     def _stack(self) -> None:

@@ -37,6 +37,7 @@ class Timeline:
 
     def __init__(self, nodes: Nodes, ends: tuple[Times, Ids, Room] | None = None) -> None:
         self._nodes = nodes
+        self._parts: dict[tuple[tuple[int, int], ...], tuple[Times, Ids, Ids, Ids]] = {}
         self._fresh: list[tuple[float, int, tuple[int, int, int]]] = []
         times, rows, amounts = ends or (np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 3), np.int64))
         order = np.argsort(times, kind="stable")
@@ -82,20 +83,14 @@ class Timeline:
         fits
             Whether it fits; more room must never make it refuse.
         """
-        self._settle()
-        inside = np.zeros(len(self._nodes), np.bool_)
-        for pool in pools:
-            inside[pool] = True
-        mine = inside[self._rows]
-        times, rows, amounts = self._times[mine], self._rows[mine], self._amounts[mine]
-        moments, ends = np.unique(times, return_index=True)
-        ends = np.append(ends[1:], len(times))  # how many have ended by each moment
+        moments, ends, cells, amounts = self._within(pools)
         low, high, begun, at = 0, len(moments), 0, room
         best: tuple[float, Room] | None = None
         while low < high:
             middle = (low + high) // 2
             then = at.copy()
-            np.add.at(then, rows[begun : ends[middle]], amounts[begun : ends[middle]])
+            part = slice(3 * begun, 3 * ends[middle])
+            np.add.at(then.reshape(-1), cells[part], amounts[part])
             if fits(then):
                 best = (float(moments[middle]), then)
                 high = middle
@@ -103,14 +98,28 @@ class Timeline:
                 low, begun, at = middle + 1, int(ends[middle]), then
         return best
 
+    def _within(self, pools: Sequence[slice]) -> tuple[Times, Ids, Ids, Ids]:
+        """Moments at which something ends in some pools, how many have by then; cells, and what each gets.
+
+        A cell is a resource of a node, three for each end.
+        """
+        self._settle()
+        key = tuple((pool.start, pool.stop) for pool in pools)
+        if key not in self._parts:
+            inside = np.zeros(len(self._rows), np.bool_)
+            for start, stop in key:
+                inside |= (self._rows >= start) & (self._rows < stop)
+            mine = np.flatnonzero(inside)
+            times = self._times[mine]
+            last = np.flatnonzero(np.diff(times, append=math.inf))
+            cells = (3 * self._rows[mine][:, None] + np.arange(3)).reshape(-1)
+            self._parts[key] = (times[last], last + 1, cells, self._amounts[mine].reshape(-1))
+        return self._parts[key]
+
     def next_end(self, pools: Sequence[slice]) -> float | None:
         """When the next attempt there ends."""
-        self._settle()
-        inside = np.zeros(len(self._nodes), np.bool_)
-        for pool in pools:
-            inside[pool] = True
-        found = np.flatnonzero(inside[self._rows])
-        return float(self._times[found[0]]) if found.size else None
+        moments, *_ = self._within(pools)
+        return float(moments[0]) if moments.size else None
 
     def _settle(self) -> None:
         """Sort in what was added."""
@@ -122,3 +131,4 @@ class Timeline:
         order = np.argsort(times, kind="stable")
         self._times, self._rows, self._amounts = times[order], rows[order], amounts[order]
         self._fresh = []
+        self._parts.clear()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from footplate_hub.queue.model import Amount, ClusterModel, GroupModel, Limit, Policy, Quota, Running
-from footplate_hub.queue.orders import Use, fair_share, fifo, order_named, orders
+from footplate_hub.queue.orders import Use, fair_share, fifo, order_named, orders, young
 from footplate_hub.queue.schedule import schedule
 from footplate_hub.queue.sequence import Members, Sequence, arrange
 from support.worlds import GI, node, role, running, workload, world
@@ -50,17 +50,17 @@ def test_a_share_is_measured_by_the_groups_own_quota_from_the_top_of_the_tree_do
         "a/y": GroupModel("a/y", used=100.0),
         "b": GroupModel("b", used=90.0),
     }
-    use = Use(groups, (), 0.0)
+    use = Use(groups, {})
     by_key = sorted(["a", "a/x", "a/y", "b"], key=lambda group: fair_share.key(group, use))
     assert by_key == ["a", "a/y", "a/x", "b"]
 
 
 def test_what_runs_counts_as_no_less_than_its_first_hour():
     on = node("n", gpu=8)
-    young = running("r", on, Amount(1000, GI, 2), group="a")
-    young = Running(young.id, "a", young.placements, time_limit=7200, started=9_400.0)
-    assert Use({}, (young,), 10_000.0).seconds("a") == 2 * 3000.0
-    assert Use({}, (young,), 20_000.0).seconds("a") == 0.0
+    placements = running("r", on, Amount(1000, GI, 2), group="a").placements
+    attempt = Running("r", "a", placements, time_limit=7200, started=9_400.0)
+    assert Use({}, young([attempt], 10_000.0)).seconds("a") == 2 * 3000.0
+    assert Use({}, young([attempt], 20_000.0)).seconds("a") == 0.0
 
 
 def test_orders_are_the_modules_of_the_folder():
@@ -76,14 +76,14 @@ def members(domains, groups, order):
 
 def test_rows_come_by_rank_and_those_left_out_do_not_come():
     of = members([0, 1, 0, 1, 0], [0] * 5, [fifo.key, fifo.key])
-    sequence = Sequence(np.arange(5), of, Use({}, (), 0.0))
+    sequence = Sequence(np.arange(5), of, Use({}, {}))
     assert sequence.next() == 0
     sequence.narrow(np.array([True, False, True, True, False]))
     assert [sequence.next() for _ in range(3)] == [2, 3, None]
 
 
 def test_a_domain_takes_its_turns_where_its_members_would_come_and_decides_whom_it_sends():
-    use = Use({"g0": GroupModel("g0", used=1.0)}, (), 0.0)
+    use = Use({"g0": GroupModel("g0", used=1.0)}, {})
     of = members([0, 1, 1, 0, 1], [2, 0, 0, 2, 1], [fifo.key, fair_share.key])
     sequence = Sequence(np.arange(5), of, use)
     assert [sequence.next() for _ in range(6)] == [0, 4, 1, 3, 2, None]
@@ -96,7 +96,7 @@ def test_a_domain_takes_its_turns_where_its_members_would_come_and_decides_whom_
     ids=["who took another's turn is left out", "who lost its turn is left out"],
 )
 def test_there_is_a_turn_for_each_who_is_left_and_no_other(left, then):
-    use = Use({"g0": GroupModel("g0", used=1.0)}, (), 0.0)
+    use = Use({"g0": GroupModel("g0", used=1.0)}, {})
     sequence = Sequence(np.arange(3), members([1, 1, 0], [0, 1, 2], [fifo.key, fair_share.key]), use)
     assert sequence.next() == 1
     sequence.narrow(np.array(left))

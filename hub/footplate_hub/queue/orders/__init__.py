@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import cache
 
 from . import fifo
-from .use import Use
+from .use import Use, young
 
-__all__ = ["Key", "Order", "Use", "fifo", "order_named", "orders"]
+__all__ = ["Key", "Order", "Use", "fifo", "order_named", "orders", "young"]
 
 Key = tuple[float, ...]
 Order = Callable[[str, Use], Key]
