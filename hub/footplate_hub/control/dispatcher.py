@@ -21,7 +21,7 @@ from ..queue.memory import Memory
 from ..queue.model import Admission, Preemption
 from ..queue.schedule import Pass
 from ..settings import Settings
-from ..store import Database, Transaction, attempts, dependencies
+from ..store import Database, attempts, dependencies
 from ..store.attempts import JobRecord
 from ..store.jobs import EDITABLE
 from .advice import Advice
@@ -35,9 +35,9 @@ from .life import Life, Turn
 from .specs import outline
 from .turns import Turns
 
-__all__ = ["Dispatcher"]
+__all__ = ["CHUNK", "Dispatcher"]
 
-_CHUNK = 256
+CHUNK = 500  # admissions in one transaction
 _SUBMITTED = {EventKind.JOB_SUBMITTED.value, EventKind.JOB_EDITED.value}
 
 
@@ -175,8 +175,8 @@ class Dispatcher:
         self.advice.renew(current.advisor())
         self._foresight.note(snapshot, plan)
         self.explanations.note(current.verdicts)
-        for start in range(0, len(plan.admit), _CHUNK):
-            await self._admit(plan.admit[start : start + _CHUNK])
+        for start in range(0, len(plan.admit), CHUNK):
+            await self._admit(plan.admit[start : start + CHUNK])
         await self._make_room(plan.preempt)
         self.explanations.store_new()
 
@@ -253,13 +253,8 @@ class Dispatcher:
                 lock.release()
 
     async def _store(self, turns: dict[str, tuple[LiveJob, Turn]]) -> None:
-        async def unit(t: Transaction) -> set[str]:
-            specs = {job: live.life.job.spec for job, (live, _) in turns.items()}
-            good = await attempts.still_queued(t, specs)
-            await attempts.save(t, [turns[job][1].change for job in turns if job in good])
-            return good
-
-        good = await self._database.write(unit)
+        decided = {job: (live.life.job.spec, turn.change) for job, (live, turn) in turns.items()}
+        good = await self._database.write(lambda t: attempts.save_admissions(t, decided))
         for job, (live, turn) in turns.items():
             if job in good:
                 self._turns.stored(live, turn)

@@ -83,6 +83,7 @@ class Pass:
         self._owners = any(group.person is not None for group in snapshot.groups.values())
         self._codes: Ids = np.full(len(self._columns), UNKNOWN)
         self._coded = 0  # rows before this one have their codes
+        self._behind = False  # the screen, behind what was admitted
         self._work = 0
         self._admit: dict[int, Admission] = {}
         self._preempt: list[Preemption] = []
@@ -110,17 +111,22 @@ class Pass:
                 self._note(row, refused[key])
                 continue
             if refusals >= _REFUSALS:
-                refusals = 0
+                refusals, self._behind = 0, False
                 if self._screen.look_again():
                     sequence.narrow(self._screen.candidates(self._now))
+            if self._behind and row > self._coded:
+                self._look_again(row, sequence)
             changes = self._standing.changes
             outcome = self._consider(row, workload)
+            if isinstance(outcome, Admission):
+                self._admitted(row)
+                continue
             if outcome is None or isinstance(outcome, Reservation):
                 refused[key] = self._exactly(row, workload)
                 self._note(row, refused[key])
                 refusals += 1
-            if self._standing.changes > changes:
-                self._look_again(row, sequence, reserved=isinstance(outcome, Reservation))
+            if self._behind or self._standing.changes > changes:
+                self._look_again(row + 1, sequence, reserved=isinstance(outcome, Reservation))
         return self._finish()
 
     def advisor(self) -> Advisor:
@@ -157,11 +163,23 @@ class Pass:
         if code is not None:
             self._exact[row] = code
 
-    def _look_again(self, row: int, sequence: Sequence, *, reserved: bool) -> None:
-        """Something changed: give those before it their codes, and leave out who need not be looked at."""
-        if self._work < _WORK:
+    def _admitted(self, row: int) -> None:
+        """Those before it get their codes; what is left is looked at when somebody is passed over."""
+        if row > self._coded and self._work < _WORK:
             self._work += self._screen.size
             self._code(row + 1)
+        elif row == self._coded:
+            self._coded += 1
+        self._behind = True
+
+    def _look_again(self, end: int, sequence: Sequence, *, reserved: bool = False) -> None:
+        """Something changed: those before ``end`` get their codes, who need not be looked at is left out."""
+        if self._work < _WORK:
+            self._work += self._screen.size
+            if self._behind:
+                self._screen.look_again()
+                self._behind = False
+            self._code(end)
             self._screen.look_again()
             sequence.narrow(self._screen.candidates(self._now))
         elif reserved:

@@ -37,8 +37,8 @@ __all__ = [
     "queued",
     "read_jobs",
     "save",
+    "save_admissions",
     "save_reasons",
-    "still_queued",
     "unremoved",
     "used_since",
 ]
@@ -305,7 +305,7 @@ async def save_reasons(t: Transaction, reasons: Mapping[str, str]) -> None:
         await t.execute(_update_reason, [{"key": job, "reason": text} for job, text in reasons.items()])
 
 
-async def still_queued(t: Transaction, specs: Mapping[str, str]) -> set[str]:
+async def _still_queued(t: Transaction, specs: Mapping[str, str]) -> set[str]:
     """Those jobs that wait with the very spec that was decided upon."""
     found: set[str] = set()
     ids = sorted(specs)
@@ -315,6 +315,13 @@ async def still_queued(t: Transaction, specs: Mapping[str, str]) -> set[str]:
         )
         found |= {row.id for row in await t.execute(statement) if row.spec == specs[row.id]}
     return found
+
+
+async def save_admissions(t: Transaction, decided: Mapping[str, tuple[str, Change]]) -> set[str]:
+    """Store new attempts of jobs that still wait with the spec that was decided upon; which they are."""
+    good = await _still_queued(t, {job: spec for job, (spec, _) in decided.items()})
+    await save(t, [change for job, (_, change) in decided.items() if job in good])
+    return good
 
 
 async def mark_removed(t: Transaction, attempts: Collection[str]) -> None:
