@@ -174,10 +174,10 @@ class Dispatcher:
         plan = current.plan()
         self.advice.renew(current.advisor())
         self._foresight.note(snapshot, plan)
-        self.explanations.note(current.verdicts)
         for start in range(0, len(plan.admit), CHUNK):
             await self._admit(plan.admit[start : start + CHUNK])
         await self._make_room(plan.preempt)
+        self.explanations.note(current.verdicts)  # who starts does not wait for it
         self.explanations.store_new()
 
     async def _make_room(self, preemptions: Sequence[Preemption]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from footplate_spec.reasons import Reason
@@ -151,8 +152,9 @@ class Admitter:
                 return feasible(self._nodes, room, prospect.mask, shape, way.option)
 
             pools = [self._nodes.pools[place] for place in way.option.places]
-            found = standing.timeline.earliest(standing.to_reserve(), pools, fits)
-            if found is not None and (best is None or found[0] < best[0]):
+            before = math.inf if best is None else best[0]
+            found = standing.timeline.earliest(standing.to_reserve(), pools, fits, before)
+            if found is not None:
                 best = (*found, way)
         for way in ways:
             if not policy_at(self._snapshot, workload.group, way.option.cluster).backfill:

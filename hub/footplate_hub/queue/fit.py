@@ -149,10 +149,12 @@ class _Gang:
         total = np.zeros(3, dtype=np.int64)
         for need, count in zip(self.needs, self.replicas, strict=True):
             total += np.array(need, dtype=np.int64) * count
-        able = (np.maximum(self.room, 0) >= total).all(axis=1)  # what is not asked may be overdrawn
+        able = np.ones(len(self.room), np.bool_)
         for counts, count in zip(self.counts, self.replicas, strict=True):
             able &= counts >= count
         candidates = np.flatnonzero(able)
+        fits = (np.maximum(self.room[candidates], 0) >= total).all(axis=1)  # unasked may be overdrawn
+        candidates = candidates[fits]
         if candidates.size == 0:
             return None
         left = self.room[candidates] - total
@@ -205,7 +207,9 @@ class _Gang:
         room = self.room[where]
         for r in order:
             need = np.array(self.needs[r], dtype=np.int64)
-            counts = np.where(self.counts[r][where] > 0, room_for(room, self.needs[r]), 0)
+            counts = self.counts[r][where]
+            if r != order[0]:  # less, where others have taken some
+                counts = np.where(counts > 0, room_for(room, self.needs[r]), 0)
             left = self.replicas[r]
             if int(counts.sum()) < left:
                 return None

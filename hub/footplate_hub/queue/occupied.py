@@ -40,7 +40,7 @@ class Occupied:
         self._numbers: NDArray[np.float64] = np.zeros((0, 9))
         # end, limit, priority, may be stopped, stops, group, owner, GPUs, started
         self.changed: set[str] = set()  # owners of what came or went; whoever looks takes them out
-        self._holder: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the id of its attempt
+        self._attempt: Ids = np.zeros(0, dtype=np.int64)  # of each placement: the number of its attempt
         self._rows: Ids = np.zeros(0, dtype=np.int64)  # -1 for nodes that are gone
         self._place: Ids = np.zeros(0, dtype=np.int64)  # -1 where no quota limits it
         self._amounts: Room = np.zeros((0, 3), dtype=np.int64)
@@ -67,10 +67,10 @@ class Occupied:
         for attempt in self.attempts[gone]:
             self._quotas.release(attempt.group, attempt.owner, attempt.placements)
             self.changed.add(attempt.owner)
-        theirs = np.isin(self._holder, self._ids[gone])
+        theirs = gone[self._attempt]
         known = theirs & (self._rows >= 0)
         np.add.at(self._free, self._rows[known], self._amounts[known])
-        self._holder, self._rows = self._holder[~theirs], self._rows[~theirs]
+        self._attempt, self._rows = (np.cumsum(~gone) - 1)[self._attempt[~theirs]], self._rows[~theirs]
         self._place, self._amounts = self._place[~theirs], self._amounts[~theirs]
         self._ids, self.attempts = self._ids[~gone], self.attempts[~gone]
         self._numbers = self._numbers[~gone]
@@ -79,7 +79,7 @@ class Occupied:
         if not attempts:
             return
         found = []
-        for attempt in attempts:
+        for number, attempt in enumerate(attempts, len(self.attempts)):
             self._quotas.take(attempt.group, attempt.owner, attempt.placements)
             self.changed.add(attempt.owner)
             if attempt.group not in self._groups:
@@ -88,11 +88,11 @@ class Occupied:
             for placement in attempt.placements:
                 row = self._nodes.index.get((placement.cluster, placement.node), -1)
                 place = self._places.get((placement.cluster, placement.flavor), -1)
-                found.append((id(attempt), row, place, *vector(placement.need)))
+                found.append((number, row, place, *vector(placement.need)))
         table = np.array(found, dtype=np.int64).reshape(len(found), 6)
         known = table[table[:, 1] >= 0]
         np.subtract.at(self._free, known[:, 1], known[:, 3:])
-        self._holder = np.concatenate([self._holder, table[:, 0]])
+        self._attempt = np.concatenate([self._attempt, table[:, 0]])
         self._rows = np.concatenate([self._rows, table[:, 1]])
         self._place = np.concatenate([self._place, table[:, 2]])
         self._amounts = np.concatenate([self._amounts, table[:, 3:]])
@@ -127,7 +127,7 @@ class Occupied:
             self._quotas.reclaimable(place, groups)
         ends = self._numbers[:, 0]
         ends = np.where(np.isnan(ends), now + self._numbers[:, 1], np.maximum(ends, now))
-        attempt, known = self._attempt_of(), self._rows >= 0
+        attempt, known = self._attempt, self._rows >= 0
         timeline = Timeline(self._nodes, (ends[attempt[known]], self._rows[known], self._amounts[known]))
         group, owner, gpus = self._numbers[:, 5:8].astype(np.int64).T
         held = Holdings(
@@ -166,20 +166,14 @@ class Occupied:
         may = self._numbers[:, 3] > 0
         lower = may & (self._numbers[:, 2] < below)
         held = np.zeros_like(self._free)
-        attempt = self._attempt_of()
         group = self._numbers[:, 5].astype(np.int64)
         for place in places:
             pool = self._nodes.pools[place]
             over = quotas.over_nominal(place, self._names)
             chosen = lower | (may & over[group])
-            those = chosen[attempt] & (self._rows >= pool.start) & (self._rows < pool.stop)
+            those = chosen[self._attempt] & (self._rows >= pool.start) & (self._rows < pool.stop)
             np.add.at(held, self._rows[those], self._amounts[those])
         return held
-
-    def _attempt_of(self) -> Ids:
-        """Which attempt each placement is of."""
-        order = np.argsort(self._ids)
-        return order[np.searchsorted(self._ids, self._holder, sorter=order)] if len(order) else order
 
     def lowest(self, groups: list[str]) -> NDArray[np.float64]:
         """The lowest priority of what may be stopped in each of these groups and those below it."""

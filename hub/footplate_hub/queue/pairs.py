@@ -144,13 +144,15 @@ class View:
             self.within = ~np.logical_or.reduceat(self._over, pairs.take_begins)
 
     def beyond(self, bound: int) -> Mask:
-        """Pairs that take more of something than one of the three bounds of `Quotas.bounds` allows."""
+        """Pairs that quotas do not allow, and that take more than one of the bounds of `Quotas.bounds`."""
         pairs = self._pairs
-        over = np.zeros(len(pairs.take_pair), np.bool_)
+        found = np.zeros(len(pairs), np.bool_)
         for takes, bounds in zip(pairs.takes_of, self._bounds, strict=True):
             if bounds is not None:
-                over[takes.numbers] = _beyond(takes, bounds[bound])
-        return np.asarray(np.logical_or.reduceat(over, pairs.take_begins)) if len(pairs) else over
+                some = np.flatnonzero(self._over[takes.numbers])
+                those = Takes(takes.numbers[some], takes.groups[some], takes.amounts[:, some])
+                found[pairs.take_pair[those.numbers[_beyond(those, bounds[bound])]]] = True
+        return found
 
 
 def _beyond(takes: Takes, most: Numbers) -> Mask:

@@ -11,6 +11,8 @@ Within a pass room and quota only shrink, so what was refused once is not tried 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from footplate_spec.reasons import Reason, ReasonCode
@@ -25,9 +27,9 @@ from .memory import Memory
 from .model import Admission, Plan, Preemption, Reservation, Snapshot, Workload
 from .nodes import Ids
 from .orders import Use
-from .screen import CODES, UNKNOWN, Screen
+from .screen import Screen
 from .sequence import Sequence
-from .verdicts import Verdicts
+from .verdicts import CODES, UNKNOWN, Verdicts
 
 __all__ = ["Pass", "schedule"]
 
@@ -201,25 +203,27 @@ class Pass:
             self._codes[row] = code
         for row, reason in self._told.items():
             self._codes[row] = CODES.index(reason.code)
-        known: dict[object, int] = {}
-        short = self._screen.short
-        for row in np.flatnonzero(stays & (self._codes == UNKNOWN)).tolist():
-            workload, slot = columns.workloads[row], columns.slot[row]
-            key = (slot, workload.time_limit, workload.owner if self._owners else "")
-            if key not in known:
-                shape = columns.slot_shape[slot]
-                ways = slice(*self._forms.first[shape : shape + 2].tolist())
-                seen = Seen(self._screen.fits[ways], short[ways])
-                known[key] = CODES.index(self._explainer.code(workload, self._forms.prospects[shape], seen))
-            self._codes[row] = known[key]
         self.verdicts = Verdicts(
             columns,
             self._forms,
             codes=self._codes,
+            by_owner=self._owners,
             stays=stays,
             told=self._told,
             kept=self._kept,
+            judge=self._judge(),
             explainer=self._explainer,
             use=self._use,
         )
         return Plan(tuple(self._admit.values()), tuple(self._preempt), tuple(self._reserve), self.verdicts)
+
+    def _judge(self) -> Callable[[Workload, int], ReasonCode]:
+        """Finds codes that numbers alone do not tell, as things stand now."""
+        fits, short, forms, explainer = self._screen.fits, self._screen.short, self._forms, self._explainer
+        first = forms.first
+
+        def code(workload: Workload, shape: int) -> ReasonCode:
+            ways = slice(first[shape], first[shape + 1])
+            return explainer.code(workload, forms.prospects[shape], Seen(fits[ways], short[ways]))
+
+        return code

@@ -17,11 +17,10 @@ from .model import Snapshot
 from .nodes import Ids, Mask
 from .occupied import Occupied
 from .standing import Standing
+from .verdicts import CODES, UNKNOWN
 
-__all__ = ["CODES", "UNKNOWN", "Screen"]
+__all__ = ["Screen"]
 
-CODES = list(ReasonCode)
-UNKNOWN = len(CODES)
 _NUMBER = {code: number for number, code in enumerate(CODES)}
 
 

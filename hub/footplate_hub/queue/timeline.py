@@ -70,7 +70,7 @@ class Timeline:
                 self._fresh.append((end, row, (-cpu, -memory, -gpu)))
 
     def earliest(
-        self, room: Room, pools: Sequence[slice], fits: Callable[[Room], bool]
+        self, room: Room, pools: Sequence[slice], fits: Callable[[Room], bool], before: float = math.inf
     ) -> tuple[float, Room] | None:
         """The first time at which something fits, and the room then; None if it never does.
 
@@ -82,12 +82,15 @@ class Timeline:
             Rows that matter.
         fits
             Whether it fits; more room must never make it refuse.
+        before
+            From when on it is of no use.
         """
         moments, ends, cells, amounts = self._within(pools)
-        low, high, begun, at = 0, len(moments), 0, room
+        low, high, begun, at = 0, int(np.searchsorted(moments, before)), 0, room
         best: tuple[float, Room] | None = None
+        # Where most are of no use, the last one that is of use tells whether to look at all.
+        middle = high - 1 if high < len(moments) else high // 2
         while low < high:
-            middle = (low + high) // 2
             then = at.copy()
             part = slice(3 * begun, 3 * ends[middle])
             np.add.at(then.reshape(-1), cells[part], amounts[part])
@@ -96,6 +99,7 @@ class Timeline:
                 high = middle
             else:
                 low, begun, at = middle + 1, int(ends[middle]), then
+            middle = (low + high) // 2
         return best
 
     def _within(self, pools: Sequence[slice]) -> tuple[Times, Ids, Ids, Ids]:

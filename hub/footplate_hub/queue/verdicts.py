@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
@@ -19,9 +19,10 @@ from .nodes import Ids, Mask
 from .orders import Use
 from .sequence import arrange
 
-__all__ = ["CODES", "Verdicts"]
+__all__ = ["CODES", "UNKNOWN", "Verdicts"]
 
 CODES = list(ReasonCode)
+UNKNOWN = len(CODES)
 _RESERVED = CODES.index(ReasonCode.RESERVED_FOR_AHEAD)
 _LIMITED = CODES.index(ReasonCode.LIMIT_REACHED)
 
@@ -29,12 +30,23 @@ _LIMITED = CODES.index(ReasonCode.LIMIT_REACHED)
 class Verdicts(Sequence[Blocked]):
     """Those who stay, grouped by line and reason.
 
+    Parameters
+    ----------
+    codes
+        Of every row, `UNKNOWN` where numbers do not tell it.
+    by_owner
+        Whether it matters whose a workload is.
+    stays
+        Rows.
+    told, kept
+        Reasons that are known, and what is reserved, by row.
+    judge
+        Finds the code of a workload and the number of its shape.
+
     Attributes
     ----------
     workloads
         Those who stay, by rank.
-    codes
-        The code of each, as a number in `CODES`.
     numbers, numbering
         A number for each that stays its own from pass to pass, as long as the numbering is the same object.
     """
@@ -45,15 +57,18 @@ class Verdicts(Sequence[Blocked]):
         forms: Forms,
         *,
         codes: Ids,
+        by_owner: bool,
         stays: Mask,
         told: dict[int, Reason],
         kept: dict[int, Reservation],
+        judge: Callable[[Workload, int], ReasonCode],
         explainer: Explainer,
         use: Use,
     ) -> None:
         self._rows = np.flatnonzero(stays)
         self.workloads = columns.workloads[self._rows]
-        self.codes = codes[self._rows]
+        self._codes = codes[self._rows]
+        self._judge = judge
         self.numbers = columns.number[self._rows]
         self.numbering = columns.numbering
         self._reasons: dict[object, Reason] = {}
@@ -66,6 +81,20 @@ class Verdicts(Sequence[Blocked]):
         self._kept = kept
         self._explainer = explainer
         self._use = use
+        self._by_owner = by_owner
+
+    @cached_property
+    def codes(self) -> Ids:
+        """The code of each, as a number in `CODES`."""
+        codes = self._codes
+        known: dict[object, int] = {}
+        for i in np.flatnonzero(codes == UNKNOWN).tolist():
+            workload = self.workloads[i]
+            key = (self._slots[i], workload.time_limit, workload.owner if self._by_owner else "")
+            if key not in known:
+                known[key] = CODES.index(self._judge(workload, int(self._shapes[i])))
+            codes[i] = known[key]
+        return codes
 
     @cached_property
     def positions(self) -> Ids:
