@@ -130,7 +130,7 @@ def _asked(turn: Turn, what: str) -> None:
     if state in JOB_FINAL or stopping in {"cancelled", "finished"} or stopping == what:
         return
     if what == "resumed":
-        if state is JobState.SUSPENDED:
+        if state is JobState.SUSPENDED and not turn.job.alone:
             turn.move(JobState.QUEUED)
             turn.happened(EventKind.JOB_RESUMED)
     elif turn.before.live:

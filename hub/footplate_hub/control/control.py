@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -351,7 +352,7 @@ class Control:
         await self._turns.take(await self._live(job), decide)
 
     async def suspend(self, job: str, actor: str) -> None:
-        """Stop a job until it is resumed.
+        """Stop a job until it is resumed; one run of an array alone, whatever becomes of the others.
 
         Raises
         ------
@@ -360,11 +361,11 @@ class Control:
         """
 
         def decide(turn: Turn) -> None:
-            _refuse_one_run(turn)
             if turn.job.state is JobState.SUSPENDED or turn.job.state in JOB_FINAL:
                 raise Refused(f"{job} is {turn.job.state.value} already.")
             if turn.job.stopping not in {None, "gang", "preempted", "evicted"}:
                 raise Refused(f"{job} is being stopped already.")
+            turn.job = replace(turn.job, alone=turn.job.parent is not None)
             if turn.before.live:
                 turn.stop("suspended", actor=actor)
             else:
@@ -379,14 +380,16 @@ class Control:
         Raises
         ------
         Refused
-            If it is not suspended.
+            If it is not suspended, or with its whole array.
         """
 
         def decide(turn: Turn) -> None:
-            _refuse_one_run(turn)
+            array = self._board.jobs.get(turn.job.parent or "")
+            if array is not None and array.life.job.state is JobState.SUSPENDED:
+                raise Refused(f"{job} is one run of {array.id}, which is suspended; resume that first.")
             if turn.job.state is not JobState.SUSPENDED:
                 raise Refused(f"{job} is not suspended; it is {turn.job.state.value}.")
-            turn.move(JobState.QUEUED)
+            turn.move(JobState.QUEUED, alone=False)
             turn.happened(EventKind.JOB_RESUMED, actor=actor)
 
         await self._turns.take(await self._live(job), decide)
@@ -543,12 +546,6 @@ class Control:
 def _suspended(job: str) -> Reason:
     message = f"It is suspended until it is resumed: job.resume(), or footplate jobs resume {job}."
     return Reason(code=ReasonCode.SUSPENDED, message=message)
-
-
-def _refuse_one_run(turn: Turn) -> None:
-    if turn.job.parent is not None:
-        sentence = f"suspend and resume {turn.job.parent}, or cancel this run alone"
-        raise Refused(f"{turn.job.id} is one run of an array; {sentence}.")
 
 
 def _released(execution: int) -> Desired:

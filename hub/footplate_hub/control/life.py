@@ -121,8 +121,8 @@ class Turn:
 
     def reprioritise(self, priority: str, actor: str) -> None:
         """Let it be more or less urgent, for those who would take its place."""
-        self.spec = self.spec.model_copy(update={"priority": priority})
-        self.job = replace(self.job, priority=priority, spec=self.spec.model_dump_json(by_alias=True))
+        self._respec(priority=priority)
+        self.job = replace(self.job, priority=priority)
         self.happened(EventKind.JOB_EDITED, actor=actor, changed=["priority"], place_kept=True)
 
     def pin(self, commit: str) -> None:
@@ -130,7 +130,10 @@ class Turn:
         assert self.spec.source.git is not None
         git = self.spec.source.git.model_copy(update={"commit": commit})
         source = self.spec.source.model_copy(update={"git": git})
-        self.spec = self.spec.model_copy(update={"source": source})
+        self._respec(source=source)
+
+    def _respec(self, **values: Any) -> None:
+        self.spec = self.spec.model_copy(update=values)
         self.job = replace(self.job, spec=self.spec.model_dump_json(by_alias=True))
 
     def set_replica(self, row: ReplicaRecord, **values: Any) -> ReplicaRecord:

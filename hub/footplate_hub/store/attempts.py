@@ -59,6 +59,8 @@ class JobRecord:
         A ``Stop.reason``: why its processes are being ended.
     owed
         Others were stopped to make room for it, and it has not started since.
+    alone
+        One run of an array, suspended without the others: it is resumed alone, too.
     """
 
     id: str
@@ -78,6 +80,7 @@ class JobRecord:
     attempt: int = 0
     restarts: int = 0
     owed: bool = False
+    alone: bool = False
     started: float | None = None
     ended: float | None = None
     cause: Cause | None = None
@@ -176,6 +179,7 @@ _JOB = (
     "attempt",
     "restarts",
     "owed",
+    "alone",
     "started",
     "ended",
 )
@@ -366,6 +370,7 @@ def _job(row: Any) -> JobRecord:
         attempt=row.attempt,
         restarts=row.restarts,
         owed=row.owed,
+        alone=row.alone,
         parent=row.parent,
         started=row.started,
         ended=row.ended,

@@ -75,6 +75,7 @@ jobs = Table(
     Column("attempt", Integer, nullable=False, default=0),
     Column("restarts", Integer, nullable=False, default=0),
     Column("owed", Boolean, nullable=False, server_default=false()),  # others were stopped for it
+    Column("alone", Boolean, nullable=False, server_default=false()),  # suspended, its array is not
     Column("submitted", Double, nullable=False),
     Column("started", Double),
     Column("ended", Double),

@@ -99,11 +99,56 @@ async def test_an_array_is_suspended_and_resumed_with_its_runs(one):
         return (await progress(one, array)).counts == {state: 2}
 
     await eventually(lambda: all_are("suspended"))
-    with pytest.raises(Refused, match="one run of an array"):
+    with pytest.raises(Refused, match=f"one run of {array}, which is suspended; resume that first"):
         await one.control.resume((await runs(one, array))[0], "ada")
     await one.control.resume(array, "ada")
     await one.until(array, "running")
     await eventually(lambda: len(one.engine.applied) == 2)
+
+
+async def test_one_run_is_suspended_alone_and_stays_so_when_its_array_is_resumed(any_rig):
+    array = await any_rig.submit(array={"count": 3}, roles=[{"resources": {"cpu": 2}}])
+    await any_rig.until(array, "running")
+    await eventually(lambda: len(any_rig.engine.applied) == 2)
+    alone, other, waiting = await runs(any_rig, array)
+    await any_rig.control.suspend(alone, "ada")
+    await any_rig.say(f"{alone}-a1", "exited", signal=15, stopped="suspended")
+    await eventually(lambda: len(any_rig.engine.applied) == 3)  # the next takes its nodes
+
+    async def states():
+        return [(await any_rig.job(run)).state.value for run in (alone, other, waiting)]
+
+    assert await states() == ["suspended", "starting", "starting"]
+    await any_rig.control.suspend(array, "ada")
+    for attempt in (f"{other}-a1", f"{waiting}-a1"):
+        await eventually(lambda attempt=attempt: any_rig.control._board.running[attempt].stopping)
+        await any_rig.say(attempt, "exited", signal=15, stopped="suspended")
+    await any_rig.until(array, "suspended")
+    await any_rig.control.resume(array, "ada")
+    await eventually(lambda: len(any_rig.engine.applied) == 5)
+    assert await states() == ["suspended", "starting", "starting"]
+    await any_rig.say(f"{other}-a2", "exited", exit_code=0)
+    await any_rig.control.resume(alone, "ada")
+    await any_rig.until(alone, "starting")
+    assert (await any_rig.job(array)).state == "running"
+
+
+async def test_a_run_that_is_suspended_alone_is_found_so_after_a_restart(one):
+    array = await one.submit(array={"count": 2, "at_once": 1})
+    await one.until(array, "running")
+    [alone] = await runs(one, array)
+    await one.control.suspend(alone, "ada")
+    await one.say(f"{alone}-a1", "exited", signal=15, stopped="suspended")
+    await one.until(alone, "suspended")
+    await one.restart()
+    one.control._dispatcher.arrays.due.add(array)
+    one.control.wake()
+    with pytest.raises(Refused, match="is suspended already"):
+        await one.control.suspend(alone, "ada")
+    assert (await one.job(alone)).state == "suspended"
+    assert "No more than 1 of its runs" in (await eventually(lambda: one.control.reason(array))).message
+    await one.control.resume(alone, "ada")
+    await one.until(alone, "starting")
 
 
 async def test_an_array_waits_for_other_jobs_before_it_makes_runs(one):
