@@ -20,7 +20,7 @@ from .node import join
 from .plane import Plane
 from .tools import program, source
 
-__all__ = ["ENGINES", "Engines"]
+__all__ = ["ENGINES", "Engines", "crds"]
 
 ENGINES = ("volcano", "jobset", "trainer", "training-operator", "kubedl", "kueue")
 _MODULES = {
@@ -93,7 +93,7 @@ class Engines:
 
     def _volcano(self) -> None:
         name, way = "volcano", f"--kubeconfig={self._plane.engines}"
-        self._apply(self._crds(name))
+        self._apply(crds(name))
         hooks = self._webhooks(name, "installer/volcano-development.yaml", 8443, lambda given, _: given)
         self._apply(hooks)
         served = {hook["clientConfig"]["url"].split(":8443")[1] for one in hooks for hook in one["webhooks"]}
@@ -116,7 +116,7 @@ class Engines:
 
     def _jobset(self) -> None:
         name = "jobset"
-        self._apply(self._crds(name))
+        self._apply(crds(name))
         head = "apiVersion: config.jobset.x-k8s.io/v1alpha1\nkind: Configuration\n"
         config = self._config(name, head + _LOCAL)
         self._run(name, "jobset", "--config", config, "--zap-log-level=info", "--metrics-bind-address=0")
@@ -126,7 +126,7 @@ class Engines:
 
     def _trainer(self) -> None:
         name = "trainer"
-        self._apply(self._crds(name))
+        self._apply(crds(name))
         config = self._config(
             name,
             "apiVersion: config.trainer.kubeflow.org/v1alpha1\nkind: Configuration\n"
@@ -147,7 +147,7 @@ class Engines:
 
     def _training_operator(self) -> None:
         name = "training-operator"  # rotation cannot be turned off: it must find a valid pair in this secret
-        self._apply([*self._crds(name), self._secret(name, "training-operator-webhook-cert")])
+        self._apply([*crds(name), self._secret(name, "training-operator-webhook-cert")])
         hook = "validator.training-operator.kubeflow.org"
         self._apply(self._webhooks(name, "manifests/base/webhook/manifests.yaml", 9443, lambda *_: hook))
         template = self.machines[name].folder / "init.yaml"
@@ -161,7 +161,7 @@ class Engines:
         self._serves(name, 9443)
 
     def _kubedl(self) -> None:
-        self._apply(self._crds("kubedl"))
+        self._apply(crds("kubedl"))
         self._run(
             "kubedl", "kubedl", "--enable-leader-election=false", "--controller-metrics-addr=0",
             "--workloads=PyTorchJob,TFJob", "--feature-gates=JobCoordinator=false",
@@ -169,16 +169,16 @@ class Engines:
 
     def _kueue(self) -> None:
         name = "kueue"
-        crds = self._crds(name)
+        served = crds(name)
         folder = source(name, _MODULES[name]) / "config/components/crd"
         for patch in yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]:
             convertible = yaml.safe_load((folder / patch["path"]).read_text())
-            for crd in crds:
+            for crd in served:
                 if crd["metadata"]["name"] == convertible["metadata"]["name"]:
                     conversion = crd["spec"]["conversion"] = convertible["spec"]["conversion"]
                     config = conversion["webhook"]["clientConfig"]
                     conversion["webhook"]["clientConfig"] = self._hook(name, config, 9443)
-        self._apply([*crds, self._secret(name, "kueue-webhook-server-cert")])
+        self._apply([*served, self._secret(name, "kueue-webhook-server-cert")])
         hooks = "config/components/webhook/manifests.yaml"
         self._apply(self._webhooks(name, hooks, 9443, lambda given, _: f"kueue-{given}", _POD_WEBHOOKS))
         config = self._config(
@@ -236,15 +236,6 @@ class Engines:
 
         until(answers, 60, f"{name} on port {port}", 0.2)
 
-    def _crds(self, name: str) -> list[Manifest]:
-        root = source(name, _MODULES[name])
-        files = [file for folder in _CRDS[name] for file in sorted((root / folder).glob("*.yaml"))]
-        found = [crd for file in files if "kustomization" not in file.name for crd in _documents(file)]
-        for crd in found:
-            crd["metadata"].pop("creationTimestamp", None)
-            crd.pop("status", None)
-        return found
-
     def _webhooks(
         self,
         name: str,
@@ -280,13 +271,24 @@ class Engines:
         """Apply, and wait until CRDs are served: most controllers end when a kind is not there yet."""
         text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
         self._plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text)
-        crds = [one["metadata"]["name"] for one in manifests if one["kind"] == "CustomResourceDefinition"]
-        until(lambda: all(map(self._served, crds)), 60, "CRDs served")
+        names = [one["metadata"]["name"] for one in manifests if one["kind"] == "CustomResourceDefinition"]
+        until(lambda: all(map(self._served, names)), 60, "CRDs served")
 
     def _served(self, crd: str) -> bool:
         found = self._plane.api("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}")
         conditions = found["status"].get("conditions") or []
         return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def crds(name: str) -> list[Manifest]:
+    """The definitions of an engine's kinds."""
+    root = source(name, _MODULES[name])
+    files = [file for folder in _CRDS[name] for file in sorted((root / folder).glob("*.yaml"))]
+    found = [crd for file in files if "kustomization" not in file.name for crd in _documents(file)]
+    for crd in found:
+        crd["metadata"].pop("creationTimestamp", None)
+        crd.pop("status", None)
+    return found
 
 
 def _documents(file: Path) -> list[Manifest]:

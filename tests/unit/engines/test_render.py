@@ -9,27 +9,9 @@ import pytest
 
 from footplate_hub.engines import Attempt, PlacedReplica
 from footplate_hub.engines.kubernetes import names
-from footplate_hub.engines.kubernetes.render import KINDS, Context, render, render_again
-from footplate_hub.settings import KubernetesSettings
+from footplate_hub.engines.kubernetes.render import KINDS, render, render_again
 from footplate_spec import JobSpec
-
-
-def attempt(job="digits-7k3f9m", nodes=("n1", "n2"), **fields) -> Attempt:
-    spec = JobSpec.model_validate({"command": ["true"], "group": "research", **fields})
-    replicas = [(role.name, index) for role in spec.roles for index in range(role.replicas)]
-    placed = [
-        PlacedReplica(role, index, nodes[number % len(nodes)])
-        for number, (role, index) in enumerate(replicas)
-    ]
-    return Attempt(f"{job}-a1", job, 1, "ada", "research", spec, 3600, tuple(placed))
-
-
-def context(of: Attempt, **settings) -> Context:
-    made = KubernetesSettings.model_validate({"image": "py:3.11", **settings})
-    tokens = {
-        (replica.role, replica.index): f"token of {replica.role} {replica.index}" for replica in of.replicas
-    }
-    return Context(made, "footplate-agent-1", "http://service/", tokens, {}, 1000)
+from support.attempts import attempt, context
 
 
 def rendered(of: Attempt, **settings) -> dict[str, list[dict]]:
