@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from .fit import feasible, fit
 from .model import Place, Placement, Preemption, Running, Workload
@@ -16,6 +18,8 @@ from .standing import Standing
 from .ways import Option
 
 __all__ = ["MakingRoom", "RoomMade", "Stoppable"]
+
+_FOR_GOOD = -1
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class MakingRoom:
         self._now = now
         self._stoppable = stoppable
         self._gone: set[str] = set()
+        self._refused: dict[object, int] = {}  # for good, or as long as nothing changes
 
     def make(self, workload: Workload, prospect: Prospect, ways: Iterable[Way]) -> RoomMade | None:
         """Have others stopped, and keep what they free for a workload; none if that would not help it.
@@ -73,21 +78,36 @@ class MakingRoom:
             Those on clusters that are not held.
         """
         possible = [way for way in ways if prospect.fits(way)]
-        if not any(self._entitled(workload, way) for way in possible):
+        numbers = tuple(way.number for way in possible)
+        key = (workload.group, prospect.number, workload.priority, workload.owed, numbers)
+        if self._refused.get(key) in {_FOR_GOOD, self._standing.changes}:
             return None
-        options = [way.option for way in possible]
-        standing = self._standing
-        mask = prospect.mask
-        scene = self._scene(workload, prospect, options)
+        made: RoomMade | Literal["there"] | None = None
+        if any(self._entitled(workload, way) for way in possible):
+            made = self._make(workload, prospect, possible)
+        if isinstance(made, RoomMade):
+            self._refused.clear()  # those who go may free more than it takes
+            return made
+        self._refused[key] = _FOR_GOOD if made is None else self._standing.changes
+        return None
+
+    def _make(
+        self, workload: Workload, prospect: Prospect, ways: Sequence[Way]
+    ) -> RoomMade | Literal["there"] | None:
+        """``there``: all that it needs is there, or will be once those who are stopping are gone."""
+        standing, mask, options = self._standing, prospect.mask, [way.option for way in ways]
+        scene = self._scene([])
 
         def fits(room: Room, option: Option) -> bool:
             return feasible(self._nodes, room, mask, workload.shape, option)
 
-        for attempt in standing.stopping:
-            scene.release(attempt)
-        found = victims(workload, options, mask, fits, scene)
-        for attempt in standing.stopping:
-            scene.restore(attempt)
+        with self._gone_already(scene):
+            there = any(scene.allows(workload, way.demand) and fits(scene.room, way.option) for way in ways)
+        if there and not workload.owed:
+            return "there"  # it waits for something that nobody who stops would give
+        scene = replace(scene, running=self._running(workload, prospect, options))
+        with self._gone_already(scene):
+            found = victims(workload, options, mask, fits, scene)
         if found is None or not (found.preemptions or workload.owed):
             return None
         gone = [attempt for attempt in scene.running if attempt.id in {p.running for p in found.preemptions}]
@@ -112,8 +132,23 @@ class MakingRoom:
         quotas = self._standing.quotas_open
         return quotas.might_reclaim(workload.group, way.demand)
 
-    def _scene(self, workload: Workload, prospect: Prospect, options: Iterable[Option]) -> Scene:
-        """With those only who may be stopped for it, as far as groups and priorities tell."""
+    @contextmanager
+    def _gone_already(self, scene: Scene) -> Iterator[None]:
+        """As if those who are stopping already were gone."""
+        for attempt in self._standing.stopping:
+            scene.release(attempt)
+        yield
+        for attempt in self._standing.stopping:
+            scene.restore(attempt)
+
+    def _scene(self, running: Sequence[Running]) -> Scene:
+        standing = self._standing
+        return Scene(
+            self._nodes, standing.to_come(), standing.quotas_open, running, self._now, standing.foreseen
+        )
+
+    def _running(self, workload: Workload, prospect: Prospect, options: Iterable[Option]) -> list[Running]:
+        """Those only who may be stopped for it, as far as groups and priorities tell."""
         standing = self._standing
         places = dict.fromkeys(place for option in options for place in option.places)
         demand = dict.fromkeys(places, prospect.shape.total)
@@ -130,14 +165,7 @@ class MakingRoom:
                         if (group in borrow or attempt.priority < workload.priority)
                         and attempt.id not in self._gone
                     }
-        return Scene(
-            self._nodes,
-            standing.to_come(),
-            standing.quotas_open,
-            list(running.values()),
-            self._now,
-            standing.foreseen,
-        )
+        return list(running.values())
 
     def _stopping_there(self, placements: Iterable[Placement]) -> int:
         nodes = {(placement.cluster, placement.node) for placement in placements}
