@@ -28,6 +28,7 @@ from .control import Control
 from .diagnose import diagnose
 from .failure import PreparationFailed, Stopped
 from .folder import ExitRecord, ReplicaFolder, jot
+from .meeting import LOOPBACK, by_name, hold_port
 from .outputs import Left, collect
 from .prepare import Plan, prepare
 from .saved import last_saved
@@ -43,7 +44,6 @@ _LOOK_WITHOUT_WATCH = 0.05
 _DEAD_GRACE = 5.0
 _CLAIM = 25.0  # seconds that the service may keep a claim waiting
 _NO_ROOM = 1 << 20
-_LOOPBACK = "127.0.0.1"
 
 
 def warm() -> None:
@@ -174,8 +174,9 @@ class _Agent:
             return None, {}
         notes = self._folder.read_notes()
         # The port that an agent before this one may have told.
-        told = int(notes.get("port", {}).get(str(execution), 0))
-        port = _hold_port(str(self._start.get("address") or _LOOPBACK), told)
+        agreed = self._start.get("meeting") or {}
+        told = int(notes.get("port", {}).get(str(execution), agreed.get("port", 0)))
+        port = hold_port(str(self._start.get("address") or LOOPBACK), told)
         address, number = port.getsockname()[:2]
         self._folder.write_notes({**notes, "port": {str(execution): number}})
         self._control.ready(address, number)
@@ -190,7 +191,8 @@ class _Agent:
             raise DeadToken
         if self._stop.is_set():
             raise Stopped
-        return port, {str(name): str(value) for name, value in wanted["env"].items()}
+        env = {str(name): str(value) for name, value in wanted["env"].items()}
+        return port, by_name(env, str(agreed["name"])) if agreed else env
 
     def _order(self, execution: int, plan: Plan, gang: Dict[str, str]) -> None:
         for path in (self._folder.log(execution), self._folder.metrics(execution)):
@@ -393,25 +395,6 @@ def _watching(selector: selectors.BaseSelector, descriptor: Optional[int]) -> It
         yield
     finally:
         selector.unregister(descriptor)
-
-
-def _hold_port(address: str, wanted: int) -> socket.socket:
-    """Bind a free port, ``wanted`` if it is; on loopback where the address is not this machine's own.
-
-    A machine may be declared as several nodes, with addresses that exist on paper only.
-    """
-    for place, number in ((address, wanted), (address, 0), (_LOOPBACK, wanted)):
-        port = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET, socket.SOCK_STREAM)
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            port.bind((place, number))
-        except OSError:
-            port.close()
-        else:
-            return port
-    port = socket.socket()
-    port.bind((_LOOPBACK, 0))
-    return port
 
 
 def _room(path: str) -> int:

@@ -448,6 +448,12 @@ class JobSpec(Submitted):
         """Processes in the gang, all roles together: the fewest, where the start decides."""
         return sum(role.fewest for role in self.roles)
 
+    @property
+    def leading_role(self) -> str:
+        """The role whose replica 0 is rank 0: ``master`` where there is one, else the first."""
+        names = [role.name for role in self.roles]
+        return "master" if "master" in names else names[0]
+
     def sized(self, counts: Mapping[str, int]) -> JobSpec:
         """The job with as many replicas of each role as it was given."""
         if not any(isinstance(role.replicas, Elastic) for role in self.roles):

@@ -30,6 +30,7 @@ from cluster.harness.node import start_node, tidy_cgroups
 from cluster.harness.plane import ADDRESS, Plane
 from footplate_hub.app import create_app
 from footplate_hub.engines.kubernetes.api import ClusterApi
+from footplate_hub.engines.kubernetes.pods import index_of
 from footplate_hub.settings import KubernetesSettings, Settings
 from support.service import ADA, PREFIX, ROOT, FakeIdentity
 
@@ -196,8 +197,11 @@ class Cluster:
         found, _ = await self.api.list(self._pods, labelSelector=f"footplate/job={job}")
         return found
 
-    async def delete_pods(self, job: str, grace: int) -> None:
+    async def delete_pods(self, job: str, grace: int, *, first: bool = False) -> None:
+        """Delete them; ``first``: only the first replica's."""
         for pod in await self.pods(job):
+            if first and index_of(pod) != 0:
+                continue
             await self.api.delete(f"{self._pods}/{pod['metadata']['name']}", gracePeriodSeconds=grace)
 
     @property

@@ -18,6 +18,23 @@ else:
             time.sleep(0.1)
     c.sendall(b'rank %d' % rank)
 """
+MEET_AGAIN = """
+import os, socket, time
+rank, address, port = (int(os.environ['RANK']), os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))
+if rank == 0:
+    caller = socket.create_server(('', port)).accept()[0]
+    caller.sendall(os.environ['FOOTPLATE_EXECUTION'].encode())
+    time.sleep(60 if os.environ['FOOTPLATE_EXECUTION'] == '1' else 0)
+else:
+    print('at', address, flush=True)
+    met = b''
+    while met != b'2':
+        try:
+            met = socket.create_connection((address, port), 1).recv(9) or met
+            print('met', met.decode(), flush=True)
+        except OSError:
+            time.sleep(0.1)
+"""
 WAIT = "import os, time; print('execution', os.environ['FOOTPLATE_EXECUTION'], flush=True); time.sleep(60)"
 SECOND = """
 import os, time
@@ -40,6 +57,20 @@ async def test_a_gang_meets(cluster):
     assert (await cluster.ended(job))["state"] == "succeeded"
     logs = [await cluster.log(job, replica=index) for index in (0, 1)]
     assert "met rank 1\n" in logs
+
+
+async def test_who_stays_finds_the_first_replica_again_when_that_was_moved(cluster):
+    role = {"replicas": 2, "on_failure": "restart_replica"}
+    job = await cluster.submit(MEET_AGAIN, role=role, recovery={"max_restarts": 1})
+    await cluster.running(job)
+    async with asyncio.timeout(60):
+        while "met 1" not in await cluster.log(job, replica=1):
+            await asyncio.sleep(0.1)
+    await cluster.delete_pods(job, grace=1, first=True)
+    assert (await cluster.ended(job))["state"] == "succeeded"
+    lines = (await cluster.log(job, replica=1)).splitlines()
+    assert lines[0].startswith("at meet-")
+    assert lines[-1] == "met 2"
 
 
 async def test_the_programs_own_error_fails_the_job(cluster):

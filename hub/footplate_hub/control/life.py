@@ -25,7 +25,7 @@ from footplate_spec import (
 
 from ..store.attempts import AttemptRecord, Change, Happening, JobRecord, ReplicaRecord
 
-__all__ = ["Key", "Life", "Turn", "leading_role"]
+__all__ = ["Key", "Life", "Turn"]
 
 Key = tuple[str, int]  # role, index
 
@@ -223,7 +223,7 @@ class Turn:
         """What rank 0 left; of a failed job, the error of the replica that failed first."""
         if self.attempt is None:
             return None
-        first = self.replicas.get((leading_role(self.spec), 0))
+        first = self.replicas.get((self.spec.leading_role, 0))
         if first is None or first.exit is None:
             return None
         told = first.exit
@@ -243,9 +243,3 @@ class Turn:
     def all_done(self) -> bool:
         """Whether no process of the attempt is left."""
         return all(row.state in REPLICA_FINAL for row in self.replicas.values())
-
-
-def leading_role(spec: JobSpec) -> str:
-    """The role whose replica 0 is rank 0: ``master`` where there is one, else the first."""
-    names = [role.name for role in spec.roles]
-    return "master" if "master" in names else names[0]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from footplate_spec import REPLICA_FINAL, JobSpec, ReplicaState
 
 from ..store.attempts import ReplicaRecord
-from .life import Key, leading_role
+from .life import Key
 
 __all__ = ["Meeting", "complete", "environment", "places", "ranked"]
 
@@ -34,7 +34,7 @@ def places(replicas: Mapping[Key, ReplicaRecord]) -> tuple[tuple[str | None, int
 def ranked(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> list[ReplicaRecord]:
     """Replicas by rank."""
     roles = [role.name for role in spec.roles]
-    lead = leading_role(spec)
+    lead = spec.leading_role
     roles.sort(key=lambda name: name != lead)
     rows = sorted(replicas.values(), key=lambda row: (roles.index(row.role), row.index))
     nodes: list[str] = []

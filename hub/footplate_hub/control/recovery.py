@@ -12,7 +12,6 @@ from typing import Literal
 from footplate_spec import Cause, CauseCode, ExitReport, JobSpec, ReplicaState
 
 from ..store.attempts import ReplicaRecord
-from .life import leading_role
 
 __all__ = ["Action", "action", "cause_of", "end_state", "ends_job", "first_failed", "may_restart"]
 
@@ -89,5 +88,5 @@ def ends_job(spec: JobSpec, role: str) -> bool:
     """Whether the success of a role is the job's: as it says, or because it is the master of others."""
     [found] = [r for r in spec.roles if r.name == role]
     return found.on_success == "end_job" or (
-        role == "master" and leading_role(spec) == role and len(spec.roles) > 1
+        role == "master" and spec.leading_role == role and len(spec.roles) > 1
     )

@@ -35,7 +35,7 @@ def test_a_role_is_an_indexed_job_that_repeats_nothing_by_itself():
 def test_every_role_has_its_own_and_the_first_manifest_owns_the_rest():
     of = attempt(roles=[{"name": "chief"}, {"name": "worker", "replicas": 2}])
     kinds = [manifest["kind"] for manifest in render(of, context(of), KINDS["kubernetes"])]
-    assert kinds == ["ConfigMap", "Secret", "Secret", "Job", "Job"]
+    assert kinds == ["ConfigMap", "Secret", "Secret", "Service", "Job", "Job"]
 
 
 def test_tokens_are_in_secrets_and_nowhere_else():
@@ -113,13 +113,43 @@ def test_a_replica_that_runs_again_is_a_job_of_its_own_that_knows_which_it_is():
     assert names.INDEX in variable["valueFrom"]["fieldRef"]["fieldPath"]
 
 
+@pytest.mark.parametrize("engine", sorted(KINDS))
+def test_a_gang_meets_at_a_name_that_leads_to_its_first_replica_alone(engine):
+    kind = KINDS[engine]
+    of = attempt(roles=[{"replicas": 3}, {"name": "helper"}])
+    [service] = [one for one in render(of, context(of), kind) if one["kind"] == "Service"]
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    selector = service["spec"]["selector"]
+    assert kind.FIRST.items() < selector.items()
+    for role in of.spec.roles:
+        for index in range(role.replicas):
+            again = render_again(of, PlacedReplica(role.name, index, "n1", 2), context(of), kind, 0)
+            [template] = templates(again)
+            counted = template["metadata"]["labels"] | kind.FIRST  # it is the only pod of its workload
+            assert (selector.items() <= counted.items()) is (role.name == "worker" and index == 0)
+
+
+def test_one_replica_meets_nobody():
+    assert "Service" not in rendered(attempt())
+
+
+def templates(part) -> list[dict]:
+    """Every pod template in a manifest."""
+    if isinstance(part, list):
+        return [found for one in part for found in templates(one)]
+    if not isinstance(part, dict):
+        return []
+    here = [part["template"]] if "containers" in part.get("template", {}).get("spec", {}) else []
+    return here or [found for one in part.values() for found in templates(one)]
+
+
 def test_names_stay_short_and_are_not_confused():
     long = attempt(
         job=f"{'x' * 40}-7k3f9m", roles=[{"name": f"{'r' * 38}{n}", "replicas": 2} for n in (1, 2)]
     )
     made = [manifest["metadata"]["name"] for manifest in render(long, context(long), KINDS["kubernetes"])]
-    assert len(set(made)) == 3  # a role's secret and job share a name
-    assert all(len(name) <= 40 for name in made)
+    assert len(set(made)) == 4  # a role's secret and job share a name; the gang's name is its own
+    assert all(len(name) <= 45 for name in made)
 
 
 def test_a_volume_is_a_claim_that_the_agent_shows_where_the_code_expects_it():

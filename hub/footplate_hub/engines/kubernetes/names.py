@@ -6,6 +6,7 @@ import hashlib
 
 __all__ = [
     "ATTEMPT",
+    "FIRST",
     "INDEX",
     "JOB",
     "MANAGED",
@@ -13,12 +14,13 @@ __all__ = [
     "ROLE",
     "SELECTOR",
     "labels",
+    "meeting",
     "object_name",
     "short",
 ]
 
-_WORDS = ("attempt", "job", "role", "index", "offset", "group", "owner")
-ATTEMPT, JOB, ROLE, INDEX, OFFSET, GROUP, OWNER = (f"footplate/{word}" for word in _WORDS)
+_WORDS = ("attempt", "job", "role", "index", "offset", "group", "owner", "first")
+ATTEMPT, JOB, ROLE, INDEX, OFFSET, GROUP, OWNER, FIRST = (f"footplate/{word}" for word in _WORDS)
 MANAGED = "app.kubernetes.io/managed-by"
 SELECTOR = f"{MANAGED}=footplate"
 _LONGEST = 40  # a pod's host name has the replica's index behind it, and its name six characters more
@@ -28,6 +30,11 @@ def object_name(attempt: str, role: str | None = None) -> str:
     """The name of an attempt's objects; a long one is cut, and told from others by a hash."""
     whole = f"{attempt}-{role}" if role is not None else attempt
     return short(whole)
+
+
+def meeting(attempt: str) -> str:
+    """The host name of a gang's first replica; a Service's name begins with a letter."""
+    return f"meet-{object_name(attempt)}"
 
 
 def short(name: str) -> str:

@@ -15,13 +15,14 @@ from ...base import Attempt, PlacedReplica
 from .. import names
 from ..manifest import Manifest
 
-__all__ = ["MOUNTED", "Context", "as_again", "pod_template", "root", "start_secret"]
+__all__ = ["MOUNTED", "Context", "as_again", "meeting_service", "pod_template", "root", "start_secret"]
 
 MOUNTED = "/footplate"
 _RUN, _CACHE, _CHECKPOINTS = f"{MOUNTED}/run", f"{MOUNTED}/cache", f"{MOUNTED}/checkpoints"
 _VOLUMES = f"{MOUNTED}/volumes"
 _OFFSET = f"metadata.annotations['{names.OFFSET}']"
 _FIELDS = (("OFFSET", _OFFSET), ("UID", "metadata.uid"), ("NODE", "spec.nodeName"), ("IP", "status.podIP"))
+_PORT = 29500  # where rank 0 is met: a pod has all its ports to itself
 _MARGIN = 30  # seconds for the agent to upload after the program's grace
 
 
@@ -81,6 +82,27 @@ def start_secret(attempt: Attempt, role: Role, context: Context) -> Manifest:
     }
 
 
+def meeting_service(attempt: Attempt, first: Mapping[str, str]) -> Manifest:
+    """The name under which a gang meets: it leads to whichever pod is its first replica now.
+
+    Parameters
+    ----------
+    first
+        Labels of those pods that are the first of their template.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": names.meeting(attempt.id), "labels": names.labels(attempt.id, attempt.job)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {names.ATTEMPT: attempt.id, names.FIRST: "true", **first},
+            "ports": [{"name": "meeting", "port": _PORT}],
+        },
+    }
+
+
 def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
     spec = attempt.spec
     git = spec.source.git
@@ -108,6 +130,7 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
             for mount in spec.mounts
         ],
         "gang": spec.replicas > 1,
+        "meeting": {"name": names.meeting(attempt.id), "port": _PORT},
         "run": _RUN,
         "cache": _CACHE,
         "checkpoint": checkpoint or f"{_RUN}/checkpoint",
@@ -129,9 +152,12 @@ def pod_template(attempt: Attempt, role: Role, context: Context, index: str, off
         The field of the pod that says which replica it is, counted from ``offset``.
     """
     nodes = sorted({replica.node for replica in attempt.replicas if replica.role == role.name})
+    labels = attempt.spec.placement.labels | names.labels(attempt.id, attempt.job, role.name)
+    if role.name == attempt.spec.leading_role and offset == 0:
+        labels[names.FIRST] = "true"
     return {
         "metadata": {
-            "labels": attempt.spec.placement.labels | names.labels(attempt.id, attempt.job, role.name),
+            "labels": labels,
             "annotations": {**attempt.spec.placement.annotations, names.OFFSET: str(offset)},
         },
         "spec": {
@@ -148,6 +174,8 @@ def pod_template(attempt: Attempt, role: Role, context: Context, index: str, off
 
 def as_again(template: Manifest, replica: PlacedReplica) -> None:
     """Make a pod the only one of its workload, and let it know which replica it is all the same."""
+    if replica.index > 0:
+        template["metadata"]["labels"].pop(names.FIRST, None)
     template["metadata"]["annotations"] |= {names.INDEX: str(replica.index), names.OFFSET: "0"}
     [container] = template["spec"]["containers"]
     for variable in container["env"]:

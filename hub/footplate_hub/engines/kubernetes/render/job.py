@@ -13,9 +13,11 @@ from .. import names
 from ..manifest import Manifest
 from .common import Context, as_again, pod_template
 
-__all__ = ["INDEX", "again", "over", "refused", "workloads"]
+__all__ = ["FIRST", "INDEX", "again", "over", "refused", "workloads"]
 
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+FIRST = {"batch.kubernetes.io/job-completion-index": "0"}
 
 
 def refused(spec: JobSpec) -> str | None:

@@ -5,6 +5,7 @@ What the operators would do about a failed pod is turned off: what a failure mea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from footplate_spec import JobSpec, Role
@@ -28,12 +29,15 @@ class PyTorchJob:
         Group and version.
     INDEX
         Field of its pods that counts the replicas of a role.
+    FIRST
+        Labels of those that it counts as the first.
     policy
         What it calls the fields that say what happens to pods and failures.
     """
 
     api: str
     INDEX: str
+    FIRST: Mapping[str, str]
     policy: str | None
 
     def refused(self, spec: JobSpec) -> str | None:
@@ -72,7 +76,9 @@ class PyTorchJob:
         self, attempt: Attempt, role: Role, replica: PlacedReplica, name: str, context: Context
     ) -> Manifest:
         """A plain Job: one replica more is no training of its own."""
-        return job.again(attempt, role, replica, name, context)
+        manifest = job.again(attempt, role, replica, name, context)
+        manifest["spec"]["template"]["metadata"]["labels"] |= self.FIRST if replica.index == 0 else {}
+        return manifest
 
     def over(self, manifest: Manifest) -> bool:
         """Whether such a Job will make no pod any more."""
@@ -99,7 +105,9 @@ def _kinds(spec: JobSpec) -> list[tuple[str, Role, int, int]]:
     return [("Master", master, 1, 0), ("Worker", worker, worker.fewest, 0)]
 
 
-KUBEFLOW = PyTorchJob(
-    "kubeflow.org/v1", "metadata.labels['training.kubeflow.org/replica-index']", "runPolicy"
-)
-KUBEDL = PyTorchJob("training.kubedl.io/v1alpha1", "metadata.labels['replica-index']", None)
+def _counted(api: str, label: str, policy: str | None) -> PyTorchJob:
+    return PyTorchJob(api, f"metadata.labels['{label}']", {label: "0"}, policy)
+
+
+KUBEFLOW = _counted("kubeflow.org/v1", "training.kubeflow.org/replica-index", "runPolicy")
+KUBEDL = _counted("training.kubedl.io/v1alpha1", "replica-index", None)

@@ -14,9 +14,9 @@ from ..manifest import Manifest
 from . import job
 from .common import Context, pod_template
 
-__all__ = ["INDEX", "again", "over", "refused", "workloads"]
+__all__ = ["FIRST", "INDEX", "again", "over", "refused", "workloads"]
 
-INDEX = job.INDEX
+INDEX, FIRST = job.INDEX, job.FIRST
 _API = "trainer.kubeflow.org/v1alpha1"
 _STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
 again, over, refused = job.again, job.over, job.refused  # one replica more is no training of its own

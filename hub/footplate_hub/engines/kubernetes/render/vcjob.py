@@ -12,9 +12,10 @@ from .. import names
 from ..manifest import Manifest
 from .common import Context, as_again, pod_template
 
-__all__ = ["INDEX", "again", "over", "refused", "workloads"]
+__all__ = ["FIRST", "INDEX", "again", "over", "refused", "workloads"]
 
 INDEX = "metadata.annotations['volcano.sh/task-index']"
+FIRST = {"volcano.sh/task-index": "0"}
 _OVER = {"Aborted", "Completed", "Terminated", "Failed"}
 
 

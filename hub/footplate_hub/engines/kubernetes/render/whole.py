@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from footplate_spec import JobSpec, Role
@@ -10,7 +11,7 @@ from ...base import Attempt, PlacedReplica
 from .. import names
 from ..manifest import Manifest
 from . import job, trainjob, vcjob
-from .common import Context, root, start_secret
+from .common import Context, meeting_service, root, start_secret
 from .pytorchjob import KUBEDL, KUBEFLOW
 
 __all__ = ["KINDS", "Kind", "render", "render_again"]
@@ -23,10 +24,16 @@ class Kind(Protocol):
     ----------
     INDEX
         Field of a pod that says which replica of its role it is.
+    FIRST
+        Labels of the first pod of each template.
     """
 
     @property
     def INDEX(self) -> str:  # noqa: N802 - a module's constant
+        """As above."""
+
+    @property
+    def FIRST(self) -> Mapping[str, str]:  # noqa: N802 - a module's constant
         """As above."""
 
     def refused(self, spec: JobSpec) -> str | None:
@@ -56,7 +63,8 @@ KINDS: dict[str, Kind] = {
 def render(attempt: Attempt, context: Context, kind: Kind) -> list[Manifest]:
     """The manifests of an attempt; the first owns the rest."""
     secrets = [start_secret(attempt, role, context) for role in attempt.spec.roles]
-    return [root(attempt), *secrets, *kind.workloads(attempt, context)]
+    meeting = [meeting_service(attempt, kind.FIRST)] if attempt.spec.replicas > 1 else []
+    return [root(attempt), *secrets, *meeting, *kind.workloads(attempt, context)]
 
 
 def render_again(
