@@ -81,7 +81,7 @@ def candidates(
     below = {attempt.id for attempt in lower}
     for attempt in lower:  # what the group itself gives up makes room for what it reclaims
         quotas.release(attempt.group, attempt.owner, attempt.placements)
-    groups = quotas.borrowing(asked, {attempt.group for attempt in free})
+    groups = {attempt.group for attempt in free}
     borrowers = {group for group in groups if quotas.may_reclaim(workload.group, asked, group)}
     for attempt in lower:
         quotas.take(attempt.group, attempt.owner, attempt.placements)

@@ -46,6 +46,20 @@ class Stoppable:
         return found
 
     @cached_property
+    def groups(self) -> list[str]:
+        """Whose they are."""
+        return list(dict.fromkeys(group for there in self.at.values() for group in there))
+
+    @cached_property
+    def within(self) -> dict[str, list[str]]:
+        """By group, those of `groups` that are the same or below it."""
+        found: dict[str, list[str]] = {}
+        for group in self.groups:
+            for holder in lineage(group):
+                found.setdefault(holder, []).append(group)
+        return found
+
+    @cached_property
     def lowest(self) -> dict[str, int]:
         """By group."""
         found: dict[str, int] = {}
@@ -67,6 +81,7 @@ class MakingRoom:
         self._now = now
         self._stoppable = stoppable
         self._gone: set[str] = set()
+        self._then = (standing.changes, standing.to_come())  # as it was after so many changes
         self._refused: dict[object, int] = {}  # for good, or as long as nothing changes
 
     def make(self, workload: Workload, prospect: Prospect, ways: Iterable[Way]) -> RoomMade | None:
@@ -143,28 +158,28 @@ class MakingRoom:
 
     def _scene(self, running: Sequence[Running]) -> Scene:
         standing = self._standing
-        return Scene(
-            self._nodes, standing.to_come(), standing.quotas_open, running, self._now, standing.foreseen
-        )
+        changes, room = self._then
+        if changes != standing.changes:
+            room = standing.to_come()
+            self._then = (standing.changes, room)
+        return Scene(self._nodes, room, standing.quotas_open, running, self._now, standing.foreseen)
 
     def _running(self, workload: Workload, prospect: Prospect, options: Iterable[Option]) -> list[Running]:
         """Those only who may be stopped for it, as far as groups and priorities tell."""
         standing = self._standing
         places = dict.fromkeys(place for option in options for place in option.places)
         demand = dict.fromkeys(places, prospect.shape.total)
+        borrow = standing.quotas_open.borrowing(demand, self._stoppable.groups)
         running: dict[str, Running] = {}
         for place in places:
-            groups = self._stoppable.at.get(place, {})
-            borrow = standing.quotas_open.borrowing(demand, groups)
-            for group, attempts in groups.items():
-                below = workload.group in lineage(group)
-                if below or group in borrow:
-                    running |= {
-                        attempt.id: attempt
-                        for attempt in attempts
-                        if (group in borrow or attempt.priority < workload.priority)
-                        and attempt.id not in self._gone
-                    }
+            there = self._stoppable.at.get(place, {})
+            for group in borrow.union(self._stoppable.within.get(workload.group, ())):
+                running |= {
+                    attempt.id: attempt
+                    for attempt in there.get(group, ())
+                    if (group in borrow or attempt.priority < workload.priority)
+                    and attempt.id not in self._gone
+                }
         return list(running.values())
 
     def _stopping_there(self, placements: Iterable[Placement]) -> int:

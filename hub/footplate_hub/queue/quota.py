@@ -282,13 +282,12 @@ class Quotas:
                 borrowed = True
         return borrowed
 
-    def borrowing(self, asked: Mapping[Place, Amount], groups: Iterable[str]) -> set[str]:
+    def borrowing(self, asked: Mapping[Place, Amount], groups: list[str]) -> set[str]:
         """Those of some groups that use more than their own of something that is asked."""
-        found: set[str] = set()
+        over = np.zeros(len(groups), np.bool_)
         for _, tree, _, _ in self._asked(asked):
-            if nodes := tree.borrowers():
-                found |= {group for group in groups if tree.holder(group) in nodes}
-        return found
+            over |= tree.over_nominal()[tree.holders(groups)]
+        return {groups[number] for number in np.flatnonzero(over).tolist()}
 
     def over_nominal(self, place: Place, groups: list[str]) -> NDArray[np.bool_]:
         """Which of these groups use more than their own of something."""

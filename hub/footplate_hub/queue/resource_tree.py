@@ -107,6 +107,7 @@ class ResourceTree:
         self.total = [0] * count
         self._fixed = _Fixed(self)
         self._known: dict[int, int] = {}
+        self._over: NDArray[np.bool_] | None = None
         self._borrowers: dict[int, list[tuple[int, int]]] | None = None
         self._reclaimable: Values | None = None
 
@@ -121,7 +122,7 @@ class ResourceTree:
         """A copy in which groups use so much less themselves."""
         other = self.copy()
         other._known = {}
-        other._borrowers = other._reclaimable = None
+        other._over = other._borrowers = other._reclaimable = None
         count = len(self.names)
         total = [0] * count
         for group, value in ended.items():
@@ -157,7 +158,7 @@ class ResourceTree:
             if node == ROOT:
                 self.use[ROOT] += above
         self._known.clear()
-        self._borrowers = self._reclaimable = None
+        self._over = self._borrowers = self._reclaimable = None
 
     def available(self, group: str) -> int:
         """What it could still have."""
@@ -263,13 +264,10 @@ class ResourceTree:
 
     def over_nominal(self) -> NDArray[np.bool_]:
         """Which nodes use more than their own."""
-        over: NDArray[np.bool_] = np.array(self.total, dtype=np.int64) > self._fixed.nominal
-        over[ROOT] = False
-        return over
-
-    def borrowers(self) -> set[int]:
-        """Everyone who uses more than its own."""
-        return {node for borrowers in self.over().values() for node, _ in borrowers}
+        if self._over is None:
+            self._over = np.array(self.total, dtype=np.int64) > self._fixed.nominal
+            self._over[ROOT] = False
+        return self._over
 
     def _sisters_borrow(self, node: int) -> int:
         borrowers = self.over().get(self.parent[node], [])

@@ -53,6 +53,18 @@ def passes() -> Iterator[Result]:
     yield Result("queue_memory", used / 2**20, "MiB", "at most 400 MB", used <= 400e6)
 
 
+def reclaim() -> Iterator[Result]:
+    """The same where all that runs may be stopped, and many wait for what others have borrowed from them."""
+    snapshot = _settled(60_000, 5_000, 500)
+    running = tuple(replace(attempt, preemptible=True) for attempt in snapshot.running)
+    snapshot = replace(snapshot, running=running)
+    began = time.perf_counter()
+    plan = schedule(snapshot, NOW)
+    seconds = time.perf_counter() - began
+    assert plan.preempt
+    yield Result("queue_reclaim_pass", seconds, "s", "", None)
+
+
 def growth() -> Iterator[Result]:
     """Exponents: workloads from 6,000 to 60,000, nodes from 500 to 5,000."""
     for axis, small in (("workloads", (6_000, 5_000, 500)), ("nodes", (60_000, 500, 500))):
@@ -89,4 +101,4 @@ def _seconds(run: Callable[[], object]) -> float:
     return min(times)
 
 
-BENCHES = (passes, growth)
+BENCHES = (passes, reclaim, growth)
