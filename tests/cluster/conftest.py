@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,9 +23,7 @@ import pytest
 import uvicorn
 
 from cluster.harness import images, tools
-from cluster.harness.engines import Engines
-from cluster.harness.node import start_node, tidy_cgroups
-from cluster.harness.plane import ADDRESS, Plane
+from cluster.harness.whole import Whole, whole_cluster
 from footplate_hub.app import create_app
 from footplate_hub.engines.kubernetes.api import ClusterApi
 from footplate_hub.engines.kubernetes.pods import index_of
@@ -58,20 +54,18 @@ class Place:
     """A cluster, and how its pods reach a port of this machine."""
 
     kubeconfig: str
-    plane: Plane | None = None
-    engines: Engines | None = None
+    whole: Whole | None = None
 
     def reach(self, port: int) -> tuple[str, subprocess.Popen[bytes] | None]:
         """Where pods find a loopback port, and what must be ended when it is not needed any more."""
-        if self.plane is None:
+        if self.whole is None:
             return f"{os.environ['FOOTPLATE_TEST_SERVICE']}:{port}", None
-        relay = self.plane.relay(self.plane.machine.pid, ADDRESS, port, 0, "127.0.0.1", port)
-        return f"{ADDRESS}:{port}", relay
+        return self.whole.reach(port)
 
     def need(self, engine: str) -> None:
         """Have an engine run; on a cluster that was there it is expected to."""
-        if self.engines is not None and engine in CONTROLLERS:
-            self.engines.start(CONTROLLERS[engine])
+        if self.whole is not None and engine in CONTROLLERS:
+            self.whole.engines.start(CONTROLLERS[engine])
 
 
 @pytest.fixture(scope="session")
@@ -80,26 +74,8 @@ def place() -> Iterator[Place]:
     if KUBECONFIG:
         yield Place(KUBECONFIG)
         return
-    tools.build()
-    folder = Path(tempfile.mkdtemp(prefix="fpk-"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    made = [folder / "pause.tar", folder / "python.tar"]
-    images.make_pause(made[0])
-    images.make_python(made[1])
-    plane = Plane(folder / "cluster", port)
-    engines, nodes = Engines(plane), []
-    try:
-        plane.start()
-        nodes.append(start_node(plane, 1, made, gpus=4))
-        yield Place(plane.kubeconfig, plane, engines)
-    finally:
-        engines.end()
-        for node in nodes:
-            node.end()
-        plane.end()
-        tidy_cgroups(port)
-        shutil.rmtree(folder)
+    with whole_cluster() as whole:
+        yield Place(whole.plane.kubeconfig, whole)
 
 
 @dataclass

@@ -39,6 +39,9 @@ def missing() -> str | None:
     """What this machine lacks to run a cluster, in one sentence; None if nothing."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a Kubernetes needs Linux and root"
+    probe = ["unshare", "--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "true"]
+    if subprocess.run(probe, check=False, capture_output=True).returncode != 0:
+        return "a Kubernetes needs namespaces of its own, which this machine does not let it make"
     packages = [package for word, package in _PACKAGES.items() if shutil.which(word) is None]
     packages += [] if _CNI.exists() else ["containernetworking-plugins"]
     if packages:
