@@ -69,6 +69,10 @@ _FLAGS = (
     ),
     click.option("--exclude", multiple=True, metavar="NODE", help="A node or an address to stay away from."),
     click.option("--node-label", "nodes_with", multiple=True, metavar="LABEL=VALUE", help="Only such nodes."),
+    click.option("--tolerate", multiple=True, metavar="KEY[=VALUE][:EFFECT]", help="A taint to ignore."),
+    click.option(
+        "--extended", multiple=True, metavar="NAME=N", help="Other things that nodes count: rdma/hca=1."
+    ),
     click.option("--topology", metavar="node|rack|any", help="All replicas on one node, or in one rack."),
     click.option("--max-restarts", type=int, help="Restarts after faults; 0: never twice."),
     click.option("--grace", help="Time for a checkpoint when asked to stop."),

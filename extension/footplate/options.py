@@ -85,6 +85,10 @@ class Options:
         Nodes or addresses to stay away from.
     nodes_with
         Labels that nodes must carry.
+    tolerate
+        Taints of nodes that do not keep it away: ``"key"``, ``"key=value"``, ``"key=value:NoSchedule"``.
+    extended
+        For each replica, other things that nodes of a Kubernetes cluster count: ``{"rdma/hca": 1}``.
     topology
         Where all replicas must be: on one ``"node"``, in one ``"rack"``; unset: as close as they fit.
     max_restarts, grace, on_failure, on_success
@@ -117,6 +121,8 @@ class Options:
     after: Any = ()
     exclude: str | Iterable[str] = ()
     nodes_with: Mapping[str, str] | Iterable[str] = ()
+    tolerate: Iterable[str] = ()
+    extended: Mapping[str, int] | Iterable[str] = ()
     topology: str | None = None
     max_restarts: int | None = None
     grace: str | float | None = None
@@ -143,6 +149,8 @@ class Options:
         resources = _given(cpu=self.cpu, memory=self.memory, flavor=_many(self.flavor), shm=self.shm)
         if self.gpus:
             resources["gpu"] = self.gpus
+        if extended := _pairs(self.extended, "extended"):
+            resources["extended"] = {name: _number(str(count)) for name, count in extended.items()}
         role = _given(on_failure=self.on_failure, on_success=self.on_success)
         role |= {"replicas": _count(self.replicas), "resources": resources}
         values = _given(
@@ -161,7 +169,11 @@ class Options:
             "array": self._array(),
             "after": self._after(),
             "exclude": self._exclude(),
-            "placement": _given(nodes=_pairs(self.nodes_with, "nodes_with") or None, topology=self.topology),
+            "placement": _given(
+                nodes=_pairs(self.nodes_with, "nodes_with") or None,
+                topology=self.topology,
+                tolerations=[_toleration(text) for text in _list(self.tolerate)] or None,
+            ),
             "recovery": _given(max_restarts=self.max_restarts, checkpoint_grace=self.grace),
         }
         values |= {name: value for name, value in optional.items() if value}
@@ -279,11 +291,19 @@ def _in_our_words(sentence: str) -> str:
         ("recovery.checkpoint_grace", "grace"),
         ("recovery.", ""),
         ("placement.nodes", "nodes_with"),
+        ("placement.tolerations", "tolerate"),
         ("placement.", ""),
     ):
         if sentence.startswith(place):
             return word + sentence.removeprefix(place)
     return sentence
+
+
+def _toleration(text: str) -> dict[str, Any]:
+    """``key=value:effect``, of which all but the key may be left out."""
+    taint, _, effect = text.partition(":")
+    key, _, value = taint.partition("=")
+    return _given(key=key, value=value or None, effect=effect or None)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -329,13 +349,13 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _pairs(value: Mapping[str, str] | Iterable[str], what: str) -> dict[str, str]:
+def _pairs(value: Mapping[str, Any] | Iterable[str], what: str) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     found = {}
     for text in _list(value):
         name, given, rest = text.partition("=")
         if not given:
-            raise WrongCallError(f"{what} {text!r}: write LABEL=VALUE")
+            raise WrongCallError(f"{what} {text!r}: write NAME=VALUE")
         found[name] = rest
     return found

@@ -19,12 +19,14 @@ from footplate_spec.cluster import Urgency
 from footplate_spec.names import GroupPath, Name
 from footplate_spec.units import Bytes, Cpu, Seconds
 
+from .kubernetes_settings import KubernetesSettings
 from .quota_tree import WrongPlaceError, check_groups, check_policy
 from .yaml_lines import line_of, repeated_key
 
 __all__ = [
     "ClusterSettings",
     "IndexSettings",
+    "KubernetesSettings",
     "LimitSettings",
     "NodeSettings",
     "PriceSettings",
@@ -73,56 +75,6 @@ class NodeSettings(Submitted):
         if self.gpus is not None and len(self.gpus) != self.gpu:
             raise ValueError(f"names {len(self.gpus)} devices in 'gpus' but counts {self.gpu} in 'gpu'")
         return self
-
-
-class CheckpointSettings(Submitted):
-    """Where checkpoints of a Kubernetes cluster lie: a claim that many nodes may write, or a path on each."""
-
-    what: ClassVar[str] = "checkpoints"
-    claim: str | None = None
-    host_path: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.claim is None) == (self.host_path is None):
-            raise ValueError("checkpoints lie on a 'claim' or a 'host_path'; name one of them")
-        return self
-
-
-class KubernetesSettings(Submitted):
-    """How a Kubernetes cluster is reached and used.
-
-    Parameters
-    ----------
-    kubeconfig
-        A file; unset: the account of the pod that the service runs in.
-    namespace
-        Where jobs run; it must exist.
-    image
-        What replicas run in: it must have a Python.
-    service
-        Where pods reach the service; unset: its ``url``.
-    flavor_label
-        The label of nodes that names their flavor; nodes without it are of flavor ``cpu``.
-    gpu
-        The extended resource that counts GPUs.
-    queue
-        Volcano's queue that jobs go to.
-    volumes
-        The claim behind each of the platform's volumes that jobs here may mount.
-    """
-
-    what: ClassVar[str] = "kubernetes"
-    kubeconfig: Path | None = None
-    context: str | None = None
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "footplate"
-    image: Annotated[str, Field(min_length=1)]
-    service: str | None = None
-    checkpoints: CheckpointSettings | None = None
-    flavor_label: str = "footplate/flavor"
-    gpu: str = "nvidia.com/gpu"
-    queue: str = "default"
-    volumes: dict[Name, str] = Field(default_factory=dict)
 
 
 class ClusterSettings(Submitted):

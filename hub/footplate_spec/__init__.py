@@ -33,6 +33,7 @@ from .names import attempt_id, job_id, slug
 from .node import Node
 from .reasons import Cause, CauseCode, Reason, ReasonCode, dominant
 from .states import JOB_FINAL, REPLICA_FINAL, JobState, ReplicaState, may_follow
+from .taints import Taint, Toleration, tolerated
 from .tree import Tree, TreeFile
 from .version import __version__
 from .views import (
@@ -115,6 +116,8 @@ __all__ = [
     "Source",
     "Stop",
     "Submitted",
+    "Taint",
+    "Toleration",
     "Tree",
     "TreeFile",
     "Usage",
@@ -128,4 +131,5 @@ __all__ = [
     "job_id",
     "may_follow",
     "slug",
+    "tolerated",
 ]

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 
 from .base import Submitted
 from .names import Digest, EnvName, GroupPath, JobId, Name
+from .taints import Toleration
 from .units import Bytes, Cpu, Seconds
 
 __all__ = [
@@ -188,6 +189,19 @@ class Resources(Submitted):
         default=None, description="Size of /dev/shm, out of `memory`; for clusters that run containers."
     )
 
+    extended: dict[LabelName, Annotated[int, Field(ge=1, strict=True)]] = Field(
+        default_factory=dict,
+        description="Other things that nodes count, `rdma/hca: 1`; for clusters that run containers.",
+    )
+
+    @field_validator("extended")
+    @classmethod
+    def _with_a_domain(cls, extended: dict[str, int]) -> dict[str, int]:
+        for name in extended:
+            if "/" not in name:
+                raise ValueError(f"{name!r} is no extended resource; their names have a domain, 'rdma/hca'")
+        return extended
+
     @field_validator("cpu", "memory")
     @classmethod
     def _some(cls, amount: int) -> int:
@@ -297,6 +311,8 @@ class Placement(Submitted):
         Labels that they all carry.
     topology
         ``node``: all replicas on one; ``rack``: in one rack; ``any``: as close together as they fit now.
+    tolerations
+        Taints of nodes that do not keep it away.
     labels, annotations
         What its pods carry, for the tools of those who look after a cluster that runs containers.
     """
@@ -304,6 +320,7 @@ class Placement(Submitted):
     what: ClassVar[str] = "placement"
     nodes: dict[str, str] = Field(default_factory=dict)
     topology: Literal["node", "rack", "any"] = "any"
+    tolerations: list[Toleration] = Field(default_factory=list)
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict)
     annotations: dict[LabelName, str] = Field(default_factory=dict)
 
@@ -421,6 +438,8 @@ class JobSpec(Submitted):
         names = [role.name for role in self.roles]
         if len(set(names)) != len(names):
             raise ValueError(f"two roles are named {max(names, key=names.count)!r}")
+        if any(role.resources.extended != self.roles[0].resources.extended for role in self.roles):
+            raise ValueError("all roles of a job ask for the same 'extended' resources")
         if self.source.function is not None:
             if self.python is None:
                 raise ValueError("a function needs the Python version that it was written with")
@@ -467,6 +486,7 @@ class JobSpec(Submitted):
         asked = {
             "images": self.image or any(role.image for role in self.roles),
             "shm": any(role.resources.shm for role in self.roles),
+            "extended resources": any(role.resources.extended for role in self.roles),
             "pods for labels and annotations": self.placement.labels or self.placement.annotations,
         }
         return [name for name, given in asked.items() if given]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from .base import Answer
+from .taints import Taint
 
 __all__ = ["Node"]
 
@@ -22,6 +23,10 @@ class Node(Answer):
         CPU and memory are watched, not enforced: the machine gives no control groups.
     levels
         Where it stands, from the outside in: a hall, a rack.
+    taints
+        Only jobs that tolerate all of them may start there.
+    extended
+        Other countable things that it has, by their names: ``{"rdma/hca": 8}``.
     blocked
         Why nothing starts there, if so.
     draining
@@ -40,6 +45,8 @@ class Node(Answer):
     address: str = "127.0.0.1"
     labels: dict[str, str] = Field(default_factory=dict)
     levels: list[str] = Field(default_factory=list)
+    taints: list[Taint] = Field(default_factory=list)
+    extended: dict[str, int] = Field(default_factory=dict)
     ready: bool = True
     blocked: str | None = None
     draining: bool = False

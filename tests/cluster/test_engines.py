@@ -146,6 +146,24 @@ async def test_a_pod_that_is_torn_away_is_dead_only_when_its_node_says_so(plain)
     assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
 
 
+async def test_a_tainted_node_runs_what_tolerates_it(plain):
+    [name, *_] = sorted(node["metadata"]["name"] for node in (await plain.api.list("/api/v1/nodes"))[0])
+    taint = {"key": "team", "value": "vision", "effect": "NoExecute"}
+    await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": [taint]}})
+    try:
+        async with asyncio.timeout(30), plain.client("root") as client:
+            while not (await client.get("nodes")).json()[0]["taints"]:
+                await asyncio.sleep(0.05)
+        waits = await plain.submit("print(1)")
+        runs = await plain.submit("print(1)", placement={"tolerations": [{"key": "team"}]})
+        assert (await plain.ended(runs))["state"] == "succeeded"
+        seen = await plain.until(waits, lambda seen: seen["reason"]["code"] == "NodesExcluded")
+        assert f"the taint team=vision:NoExecute of {name}" in seen["reason"]["message"]
+    finally:
+        await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
+    assert (await plain.ended(waits))["state"] == "succeeded"
+
+
 async def test_a_cordoned_node_is_not_used(plain):
     [name, *others] = sorted(node["metadata"]["name"] for node in (await plain.api.list("/api/v1/nodes"))[0])
     await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})

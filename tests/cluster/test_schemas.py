@@ -13,16 +13,36 @@ from footplate_hub.engines import PlacedReplica
 from footplate_hub.engines.kubernetes.render import KINDS, render, render_again
 from support.attempts import attempt, context
 
+HCA = {"rdma/hca": 1}
 FULL = {
     "roles": [
-        {"name": "master", "resources": {"cpu": "50m", "memory": "64Mi", "shm": "16Mi"}},
-        {"name": "worker", "replicas": 2, "image": "its:2", "resources": {"gpu": 2, "memory": "1Gi"}},
+        {"name": "master", "resources": {"cpu": "50m", "memory": "64Mi", "shm": "16Mi", "extended": HCA}},
+        {
+            "name": "worker",
+            "replicas": 2,
+            "image": "its:2",
+            "resources": {"gpu": 2, "memory": "1Gi", "extended": HCA},
+        },
     ],
     "env": {"A": "1"},
     "mounts": [{"volume": "scratch", "path": "/scratch"}],
-    "placement": {"labels": {"team": "vision"}, "annotations": {"note": "by hand"}},
+    "priority": "high",
+    "placement": {
+        "labels": {"team": "vision"},
+        "annotations": {"note": "by hand"},
+        "tolerations": [{"key": "team", "value": "vision", "effect": "NoSchedule"}],
+    },
 }
-SETTINGS = {"checkpoints": {"claim": "checkpoints"}, "volumes": {"scratch": "scratch-claim"}}
+TERM = {"topologyKey": "rack", "labelSelector": {"matchLabels": {"noisy": "yes"}}}
+SETTINGS = {
+    "checkpoints": {"claim": "checkpoints"},
+    "volumes": {"scratch": "scratch-claim"},
+    "tolerations": [{"key": "gpu"}],
+    "priority_classes": {"high": "system-cluster-critical"},
+    "pull_secrets": ["registry"],
+    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [TERM]}},
+    "topology_spread": [{"topology_key": "rack"}],
+}
 
 
 def made(engine: str) -> list[dict]:

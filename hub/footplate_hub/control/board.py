@@ -150,6 +150,8 @@ class Board:
                 address=node.address,
                 labels=node.labels,
                 levels=tuple(node.levels),
+                taints=tuple((taint.key, taint.value, taint.effect) for taint in node.taints),
+                extended=node.extended,
                 unusable=_unusable(node),
             )
             for node in self._nodes.values()

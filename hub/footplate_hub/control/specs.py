@@ -98,6 +98,8 @@ def shape_of(spec: JobSpec) -> Shape:
         labels=tuple(sorted(spec.placement.nodes.items())),
         topology=spec.placement.topology,
         region="" if spec.region == "any" else spec.region,
+        tolerations=tuple((one.key, one.value, one.effect) for one in spec.placement.tolerations),
+        extended=tuple(sorted(spec.roles[0].resources.extended.items())),
     )
 
 

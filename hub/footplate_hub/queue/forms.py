@@ -50,7 +50,13 @@ class Forms:
         return known
 
     def _add(self, number: int, shape: Shape) -> None:
-        key = (shape.exclude_nodes, shape.exclude_addresses, shape.labels)
+        key = (
+            shape.exclude_nodes,
+            shape.exclude_addresses,
+            shape.labels,
+            shape.tolerations,
+            shape.extended,
+        )
         if key not in self._masks:
             allowed = self.nodes.allowed(shape)
             self._masks[key] = (len(self._masks), allowed, allowed & self.nodes.usable)

@@ -191,6 +191,10 @@ class NodeModel:
     ----------
     levels
         Where it stands, from the outside in: ``("hall-a", "rack-7")``.
+    taints
+        Key, value and effect of each.
+    extended
+        Other things that it has, by name.
     unusable
         Why nothing may start there now (blocked, not ready), if so.
     """
@@ -202,6 +206,8 @@ class NodeModel:
     address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     levels: tuple[str, ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    extended: Mapping[str, int] = field(default_factory=dict)
     unusable: str | None = None
 
 
@@ -235,6 +241,10 @@ class Shape:
     topology
         ``node``: all replicas on one node; ``rack``: under one innermost level; ``any``: packed as well
         as it goes.
+    tolerations
+        Key, value and effect of taints that do not keep it away; None is any.
+    extended
+        Other things that each replica needs. A node must have them; whether they are free is not counted.
     """
 
     roles: tuple[RoleShape, ...]
@@ -244,6 +254,8 @@ class Shape:
     labels: tuple[tuple[str, str], ...] = ()
     topology: Literal["node", "rack", "any"] = "any"
     region: str = ""
+    tolerations: tuple[tuple[str, str | None, str | None], ...] = ()
+    extended: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def key(self) -> int:
@@ -257,6 +269,8 @@ class Shape:
                 self.labels,
                 self.topology,
                 self.region,
+                self.tolerations,
+                self.extended,
             )
         )
 

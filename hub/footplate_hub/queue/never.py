@@ -8,7 +8,7 @@ from footplate_spec.reasons import Reason, ReasonCode
 
 from .fit import feasible, room_for
 from .model import Amount, RoleShape, Shape
-from .nodes import Mask, Nodes, vector
+from .nodes import Mask, Nodes, tolerates, vector
 from .prospects import Prospect
 from .ways import Option
 from .words import RESOURCES, amount_words, list_words, need_words
@@ -112,9 +112,26 @@ def _ruled_out(nodes: Nodes, prospect: Prospect, option: Option) -> Reason:
             parts.append(
                 f"{some} {there} {verb} the label {label}={value}{_others(nodes, pool, label, value)}"
             )
+    parts += _tainted(nodes, shape, pool)
+    for name, need in shape.extended:
+        has = sum(pool[i] and node.extended.get(name, 0) >= need for i, node in enumerate(nodes.models))
+        if has < count:
+            some = f"only {has} of {count} nodes {'have' if has > 1 else 'has'}" if has else "no node has"
+            parts.append(f"{some} {need} {name} {there}")
     ends = f"; the {left} that {'are' if left > 1 else 'is'} left cannot hold it" if left else ""
     message = f"Needs {need_words(shape, _main(shape))}; {list_words(parts)}{ends}."
     return Reason(code=ReasonCode.NODES_EXCLUDED, message=message, numbers={"nodes": count, "left": left})
+
+
+def _tainted(nodes: Nodes, shape: Shape, pool: Mask) -> list[str]:
+    """Taints that keep it away, with the nodes."""
+    found: dict[str, list[str]] = {}
+    for i, node in enumerate(nodes.models):
+        for taint in node.taints if pool[i] else ():
+            if not tolerates(shape, taint):
+                key, value, effect = taint
+                found.setdefault(f"{key}{f'={value}' if value else ''}:{effect}", []).append(node.name)
+    return [f"it does not tolerate the taint {taint} of {_names(names)}" for taint, names in found.items()]
 
 
 def _others(nodes: Nodes, pool: Mask, label: str, value: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .model import Amount, ClusterModel, NodeModel, Place, Shape
 
-__all__ = ["Ids", "Mask", "Nodes", "Room", "vector"]
+__all__ = ["Ids", "Mask", "Nodes", "Room", "tolerates", "vector"]
 
 Mask = NDArray[np.bool_]
 Room = NDArray[np.int64]  # nodes × (cpu, memory, gpu)
@@ -22,6 +22,14 @@ _Key = TypeVar("_Key")
 def vector(amount: Amount) -> tuple[int, int, int]:
     """CPU, memory, GPUs: the columns of `Room`."""
     return (amount.cpu, amount.memory, amount.gpu)
+
+
+def tolerates(shape: Shape, taint: tuple[str, str, str]) -> bool:
+    """Whether a taint does not keep a workload away."""
+    return any(
+        key == taint[0] and value in {None, taint[1]} and effect in {None, taint[2]}
+        for key, value, effect in shape.tolerations
+    )
 
 
 class Nodes:
@@ -96,7 +104,19 @@ class Nodes:
             has = np.zeros(len(self.models), np.bool_)
             has[self._labelled.get(label, [])] = True
             mask &= has
+        for taint, tainted in self._tainted.items():
+            if not tolerates(shape, taint):
+                mask[tainted] = False
+        for name, count in shape.extended:
+            mask &= self._extended(name) >= count
         return mask
+
+    def _extended(self, name: str) -> Ids:
+        return np.array([node.extended.get(name, 0) for node in self.models], dtype=np.int64)
+
+    @cached_property
+    def _tainted(self) -> dict[tuple[str, str, str], list[int]]:
+        return _index((taint, i) for i, node in enumerate(self.models) for taint in node.taints)
 
     @cached_property
     def _named(self) -> dict[str, list[int]]:

@@ -143,8 +143,30 @@ def test_the_flavor_is_a_label_or_the_model(labels, flavor):
     [
         {"ready": "Unknown"},
         {"spec": {"unschedulable": True}},
-        {"spec": {"taints": [{"key": "x", "effect": "NoSchedule"}]}},
+        {"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]}},
     ],
 )
 def test_a_node_that_takes_nothing_new_is_not_ready(fields):
     assert node_of(node(**fields), CLUSTER).ready is False
+
+
+def test_a_node_says_which_taints_the_cluster_does_not_tolerate():
+    keys = ("kept", "tolerated", "node.kubernetes.io/memory-pressure")
+    taints = [{"key": key, "value": "v", "effect": "NoSchedule"} for key in keys]
+    taints.append({"key": "soft", "effect": "PreferNoSchedule"})
+    tolerations = [{"key": keys[1]}, {"key": keys[2]}, {"key": "kept", "value": "another"}]
+    made = CLUSTER.model_dump() | {"kubernetes": {"image": "x", "tolerations": tolerations}}
+    found = node_of(node(spec={"taints": taints}), ClusterSettings.model_validate(made))
+    assert ([taint.key for taint in found.taints], found.ready) == (["kept"], True)
+
+
+def test_a_node_offers_what_else_kubernetes_counts():
+    offered = {"nvidia.com/gpu": "8", "rdma/hca": "4", "hugepages-2Mi": "0"}
+    assert node_of(node(extended=offered), CLUSTER).extended == {"rdma/hca": 4}
+
+
+def test_a_node_without_the_selectors_labels_is_not_for_jobs():
+    made = CLUSTER.model_dump() | {"kubernetes": {"image": "x", "node_selector": {"pool": "jobs"}}}
+    cluster = ClusterSettings.model_validate(made)
+    assert node_of(node(labels={"pool": "web"}), cluster) is None
+    assert node_of(node(labels={"pool": "jobs"}), cluster).name == "n1"

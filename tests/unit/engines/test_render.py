@@ -6,10 +6,12 @@ import base64
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from footplate_hub.engines import Attempt, PlacedReplica
 from footplate_hub.engines.kubernetes import names
 from footplate_hub.engines.kubernetes.render import KINDS, render, render_again
+from footplate_hub.settings import KubernetesSettings
 from footplate_spec import JobSpec
 from support.attempts import attempt, context
 
@@ -207,3 +209,60 @@ def test_a_trainjob_brings_a_runtime_that_says_everything():
         ("node", 3),
         ("chief", 1),
     ]
+
+
+CUSTOMS = {
+    "tolerations": [{"key": "gpu"}],
+    "priority_classes": {"high": "urgent"},
+    "runtime_class": "nvidia",
+    "pull_secrets": ["registry"],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "topology_spread": [{"topology_key": "zone"}],
+}
+
+
+def test_pods_follow_the_customs_of_their_cluster():
+    of = attempt(priority="high", placement={"tolerations": [{"key": "team", "value": "vision"}]})
+    spec = pod(of, **CUSTOMS)
+    assert spec["tolerations"] == [
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "team", "operator": "Equal", "value": "vision"},
+    ]
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("urgent", "nvidia")
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    [spread] = spec["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == {names.ATTEMPT: of.id}
+    assert set(spec["affinity"]["nodeAffinity"]) == {
+        "preferredDuringSchedulingIgnoredDuringExecution",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+    }
+    assert "priorityClassName" not in pod(attempt(), **CUSTOMS)
+
+
+def test_extended_resources_are_asked_for_as_they_are_named():
+    given = pod(attempt(roles=[{"resources": {"extended": {"rdma/hca": 1}}}]))["containers"][0]["resources"]
+    assert given["limits"]["rdma/hca"] == given["requests"]["rdma/hca"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("affinity", "said"),
+    [
+        ({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}, "node_selector"),
+        ({"podafinity": {}}, "podAffinity"),
+    ],
+)
+def test_an_affinity_that_the_queue_would_not_know_is_refused(affinity, said):
+    with pytest.raises(ValidationError, match=said):
+        KubernetesSettings.model_validate({"image": "x", "affinity": affinity})
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ([{"resources": {"extended": {"hca": 1}}}], "domain"),
+        ([{"name": "a", "resources": {"extended": {"rdma/hca": 1}}}, {"name": "b"}], "all roles"),
+    ],
+)
+def test_extended_resources_that_nobody_could_place_are_refused(roles, said):
+    with pytest.raises(ValidationError, match=said):
+        JobSpec.model_validate({"command": ["true"], "roles": roles})

@@ -187,14 +187,16 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         priority="high", env=["WANDB_MODE", "A=b=c"], secrets=["wandb-key", "ssh:file"],
         volumes=["scratch:/scratch"], pip=["einops"], setup="setup.sh", exclude=["node-7", "10.0.0.7"],
         after=["digits-7k3f9m", "fit-22a333:finished"],
-        nodes_with=["zone=a"], topology="rack",
+        nodes_with=["zone=a"], topology="rack", extended=["rdma/hca=1"],
+        tolerate=["team=vision:NoSchedule", "gpu"],
         max_restarts=0, grace="30s", on_failure="fail_job", on_success="end_job", cluster="local",
     )  # fmt: skip
 
     sent = service.specs[0]
     assert sent["roles"][0] == {
         "replicas": 3, "on_failure": "fail_job", "on_success": "end_job",
-        "resources": {"gpu": 2, "cpu": "0.5", "memory": 2**30, "flavor": ["h100", "a100"]},
+        "resources": {"gpu": 2, "cpu": "0.5", "memory": 2**30, "flavor": ["h100", "a100"],
+                      "extended": {"rdma/hca": 1}},
     }  # fmt: skip
     assert sent["env"] == {"WANDB_MODE": "offline", "A": "b=c"}
     assert sent["secrets"] == [{"name": "wandb-key", "as": "env"}, {"name": "ssh", "as": "file"}]
@@ -204,7 +206,10 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         {"job": "fit-22a333", "outcome": "finished"},
     ]
     assert sent["exclude"] == {"nodes": ["node-7"], "addresses": ["10.0.0.7"]}
-    assert sent["placement"] == {"nodes": {"zone": "a"}, "topology": "rack"}
+    assert sent["placement"] == {
+        "nodes": {"zone": "a"}, "topology": "rack",
+        "tolerations": [{"key": "team", "value": "vision", "effect": "NoSchedule"}, {"key": "gpu"}],
+    }  # fmt: skip
     assert sent["recovery"] == {"max_restarts": 0, "checkpoint_grace": 30}
 
 

@@ -210,3 +210,27 @@ def test_the_next_end_is_told_where_no_nodes_are_kept():
     assert reasons["x"].message == (
         "Needs 2 × 8 GPUs; 0 of 16 are free on h100. The next job there ends within 50s."
     )
+
+
+def test_a_taint_keeps_away_who_does_not_tolerate_it():
+    nodes = [replace(one, taints=(("team", "vision", "NoSchedule"),)) for one in H]
+    code, says = told(nodes, h100(gpu=1))
+    assert (code, says) == (
+        Code.NODES_EXCLUDED,
+        "Needs 1 GPU; it does not tolerate the taint team=vision:NoSchedule of h1 and h2.",
+    )
+    assert told(nodes, h100(gpu=1), tolerations=(("team", "audio", None),))[0] is Code.NODES_EXCLUDED
+    for tolerations in ((("team", None, None),), (("team", "vision", "NoSchedule"),)):
+        plan = schedule(world(nodes, [workload("w", h100(gpu=1), tolerations=tolerations)]), 0)
+        assert [admission.workload.id for admission in plan.admit] == ["w"]
+
+
+def test_what_else_a_replica_needs_its_node_must_have():
+    nodes = [H[0], replace(H[1], extended={"rdma/hca": 2})]
+    plan = schedule(world(nodes, [workload("w", h100(gpu=1), extended=(("rdma/hca", 2),))]), 0)
+    assert [one.node for one in plan.admit[0].placements] == ["h2"]
+    code, says = told(nodes, h100(gpu=1), extended=(("rdma/hca", 3),))
+    assert (code, says) == (
+        Code.NODES_EXCLUDED,
+        "Needs 1 GPU; no node has 3 rdma/hca with flavor h100.",
+    )

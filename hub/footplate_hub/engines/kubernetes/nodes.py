@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from footplate_hub.settings import ClusterSettings
-from footplate_spec import Node
+from footplate_spec import Node, Taint, Toleration, tolerated
 from footplate_spec.units import parse_bytes, parse_cpu
 
 from .manifest import Manifest
@@ -14,17 +15,22 @@ __all__ = ["node_of"]
 
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 _CLOSED = {"NoSchedule", "NoExecute"}
+_OF_KUBERNETES = "node.kubernetes.io/"  # what it says itself of a node that has trouble
 
 
-def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node:
-    """What a Node object offers to jobs."""
+def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node | None:
+    """What a Node object offers to jobs; None if it is not for them."""
     assert cluster.kubernetes is not None
     meta, status = manifest["metadata"], manifest.get("status", {})
     labels = meta.get("labels") or {}
+    if not cluster.kubernetes.node_selector.items() <= labels.items():
+        return None
     offered = status.get("allocatable") or {}
     addresses = {address["type"]: address["address"] for address in status.get("addresses") or []}
     gpus = int(offered.get(cluster.kubernetes.gpu, 0))
     model = labels.get("nvidia.com/gpu.product")
+    taints = _taints(manifest, cluster.kubernetes.tolerations)
+    trouble = any(taint.key.startswith(_OF_KUBERNETES) for taint in taints)
     return Node(
         cluster=cluster.name,
         name=meta["name"],
@@ -35,7 +41,13 @@ def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node:
         gpu_model=model,
         address=addresses.get("InternalIP") or addresses.get("Hostname") or meta["name"],
         labels=labels,
-        ready=_ready(manifest),
+        taints=[taint for taint in taints if not taint.key.startswith(_OF_KUBERNETES)],
+        extended={
+            name: int(amount)
+            for name, amount in offered.items()
+            if "/" in name and name != cluster.kubernetes.gpu and str(amount).isdecimal()
+        },
+        ready=not trouble and _ready(manifest),
     )
 
 
@@ -43,9 +55,14 @@ def _flavor(model: str | None) -> str:
     return _NOT_A_NAME.sub("-", model.lower()).strip("-")[:63] if model else "cpu"
 
 
+def _taints(manifest: Manifest, tolerations: Sequence[Toleration]) -> list[Taint]:
+    """Those that keep jobs away which say nothing of them."""
+    found = [Taint.model_validate(taint) for taint in manifest.get("spec", {}).get("taints") or []]
+    return [taint for taint in found if taint.effect in _CLOSED and not tolerated(taint, tolerations)]
+
+
 def _ready(manifest: Manifest) -> bool:
-    spec = manifest.get("spec", {})
-    if spec.get("unschedulable") or any(taint.get("effect") in _CLOSED for taint in spec.get("taints") or []):
+    if manifest.get("spec", {}).get("unschedulable"):
         return False
     conditions = manifest.get("status", {}).get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from footplate_hub.settings import KubernetesSettings
-from footplate_spec import JobSpec, Role
+from footplate_spec import Role
 
 from ...base import Attempt, PlacedReplica
 from .. import names
 from ..manifest import Manifest
+from .scheduling import affinity, scheduling
 
 __all__ = ["MOUNTED", "Context", "as_again", "meeting_service", "pod_template", "root", "start_secret"]
 
@@ -165,9 +166,10 @@ def pod_template(attempt: Attempt, role: Role, context: Context, index: str, off
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": attempt.spec.recovery.checkpoint_grace + _MARGIN,
-            "affinity": {"nodeAffinity": _affinity(attempt.spec, nodes)},
+            "affinity": affinity(context.settings, nodes),
             "containers": [_container(attempt, role, context, index)],
             "volumes": _volumes(attempt, role, context),
+            **scheduling(attempt, context.settings),
         },
     }
 
@@ -188,6 +190,7 @@ def _container(attempt: Attempt, role: Role, context: Context, index: str) -> Ma
     limits: dict[str, str] = {"memory": str(need.memory)}
     if need.gpu:
         limits[context.settings.gpu] = str(need.gpu)
+    limits |= {name: str(count) for name, count in need.extended.items()}
     mounts = [
         {"name": "agent", "mountPath": f"{MOUNTED}/agent", "readOnly": True},
         {"name": "start", "mountPath": f"{MOUNTED}/start", "readOnly": True},
@@ -241,13 +244,3 @@ def _volumes(attempt: Attempt, role: Role, context: Context) -> list[Manifest]:
 
 def _mounted(attempt: Attempt) -> list[str]:
     return sorted({mount.volume for mount in attempt.spec.mounts})
-
-
-def _affinity(spec: JobSpec, nodes: list[str]) -> Manifest:
-    """The nodes that the queue chose: any place among them will do."""
-    chosen = {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}
-    return {
-        "requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [{"matchExpressions": [chosen]}]
-        }
-    }
