@@ -60,6 +60,7 @@ class FakeEngine:
         self.deleted: list[str] = []
         self.checkpoints: set[str] = set()  # jobs that left some
         self.refuse: EngineError | None = None
+        self.refuse_delete: EngineError | None = None
         self._seen: asyncio.Queue[Observation] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -83,6 +84,8 @@ class FakeEngine:
         keepers |= {f"{replica.role}-{replica.index}" for replica in attempt.replicas}
 
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
+        if self.refuse_delete is not None:
+            raise self.refuse_delete
         self.deleted.append(attempt.id)
         for replica in attempt.replicas:
             keeper = f"{replica.role}-{replica.index}"

@@ -8,9 +8,10 @@ process and its agent reports it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ __all__ = ["Reconciler"]
 
 log = logging.getLogger(__name__)
 _TRIES = 4
-_PAUSE_FIRST, _PAUSE_LAST = 0.1, 5.0
+_PAUSE_FIRST, _PAUSE_LAST, _PAUSE_REMOVING = 0.1, 5.0, 60.0
 _MOST_DEATHS = 6  # of a keeper in a row, without a word from its agent
 
 
@@ -44,6 +45,8 @@ class Reconciler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._applying: dict[str, asyncio.Lock] = {}
         self._removing: set[str] = set()
+        self._giving_up: set[str] = set()
+        self.waiting: set[str] = set()  # attempts that an engine does not take yet, for no fault of theirs
         self._over: deque[str] = deque(maxlen=1024)
         self._deaths: dict[tuple[str, Key], int] = {}
         self.on_nodes: Callable[[], Coroutine[Any, Any, None]] = _nothing
@@ -69,7 +72,7 @@ class Reconciler:
         """Have the engine let go of an attempt that is over."""
         if attempt.id not in self._removing:
             self._removing.add(attempt.id)
-            self._spawn(self._remove(attempt.cluster, _attempt(job, _sized(spec, rows), attempt, rows)))
+            self._spawn(self._remove(attempt.cluster, _attempt(job, spec, attempt, rows)))
 
     def forget(self, owner: str, jobs: Iterable[str]) -> None:
         """Have the engines remove what deleted jobs kept."""
@@ -98,9 +101,7 @@ class Reconciler:
         key = (seen.role, seen.index)
         row = live.life.replicas.get(key)
         if not seen.alive and row is not None and row.holder is None and row.state is ReplicaState.PENDING:
-            deaths = self._count_death(live, seen)
-            if deaths:
-                self.apply(live, after=min(_PAUSE_FIRST * 2**deaths, _PAUSE_LAST))
+            self._apply_after_death(live, seen, at_once=False)
 
         def decide(turn: Turn) -> None:
             row = turn.replicas.get(key)
@@ -119,14 +120,20 @@ class Reconciler:
         stray = Attempt(seen.attempt, "", 0, "", "", JobSpec(command=["true"]), 0, (replica,))
         await self._engines[cluster].delete(stray)
 
-    async def give_up(self, live: LiveJob, cause: Cause, *, again: bool) -> None:
-        """End an attempt from outside: whatever of it lives is killed, then recorded as lost."""
+    def give_up(self, live: LiveJob, cause: Cause, *, again: bool) -> None:
+        """End an attempt from outside, soon: whatever of it lives is killed, then recorded as lost."""
         attempt = live.life.attempt
-        if attempt is None or attempt.ended is not None:
-            return
-        rows = list(live.life.replicas.values())
-        engine = self._engines[attempt.cluster]
-        await engine.delete(_attempt(live.life.job, _sized(live.spec, rows), attempt, rows), patience=0.0)
+        if attempt is not None and attempt.ended is None and attempt.id not in self._giving_up:
+            self._giving_up.add(attempt.id)
+            self._spawn(self._give_up(live, attempt, cause, again=again))
+
+    async def _give_up(self, live: LiveJob, attempt: AttemptRecord, cause: Cause, *, again: bool) -> None:
+        try:
+            rows = list(live.life.replicas.values())
+            whole = _attempt(live.life.job, live.spec, attempt, rows)
+            await self._delete(attempt.cluster, whole, patience=0.0)
+        finally:
+            self._giving_up.discard(attempt.id)
 
         def decide(turn: Turn) -> None:
             if turn.attempt is None or turn.attempt.id != attempt.id:
@@ -150,14 +157,17 @@ class Reconciler:
         ):
             return
         row = live.life.replicas.get((seen.role, seen.index))
-        if row is None or row.state in REPLICA_FINAL:
-            return
-        deaths = self._count_death(live, seen)
-        if deaths:
-            self.apply(live, after=min(_PAUSE_FIRST * 2 ** (deaths - 1), _PAUSE_LAST) if deaths > 1 else 0.0)
+        if row is not None and row.state not in REPLICA_FINAL:
+            self._apply_after_death(live, seen, at_once=True)
+
+    def _apply_after_death(self, live: LiveJob, seen: Observation, *, at_once: bool) -> None:
+        """Have a replica made again whose keeper died; ``at_once``: without a pause at the first time."""
+        deaths = self._count_death(live, seen) - at_once
+        if deaths >= 0:
+            self.apply(live, after=_pause(deaths) if deaths else 0.0)
 
     def _count_death(self, live: LiveJob, seen: Observation) -> int:
-        """How often a replica died in a row without a word; 0: so often that it is given up."""
+        """How often a replica died in a row without a word; -1: so often that it is given up."""
         key = (seen.attempt, (seen.role, seen.index))
         deaths = self._deaths[key] = self._deaths.get(key, 0) + 1
         log.warning("the keeper of %s %s-%d died", seen.attempt, seen.role, seen.index)
@@ -166,8 +176,8 @@ class Reconciler:
         del self._deaths[key]
         why = f": {seen.cause.message}" if seen.cause else "; see agent.log there."
         message = f"Its keeper ended {deaths} times before its agent could say a word{why}"
-        self._spawn(self.give_up(live, Cause(code=CauseCode.PLATFORM_FAULT, message=message), again=True))
-        return 0
+        self.give_up(live, Cause(code=CauseCode.PLATFORM_FAULT, message=message), again=True)
+        return -1
 
     async def _apply(self, live: LiveJob, after: float) -> None:
         await asyncio.sleep(after)
@@ -176,40 +186,61 @@ class Reconciler:
             return
         lock = self._applying.setdefault(attempt.id, asyncio.Lock())
         async with lock:
-            pause = _PAUSE_FIRST
-            for tries in range(1, _TRIES + 1):
-                life = live.life
-                if not life.live or life.attempt is None or life.attempt.id != attempt.id:
+            try:
+                await self._apply_until_taken(live, attempt.id)
+            finally:
+                self.waiting.discard(attempt.id)
+
+    async def _apply_until_taken(self, live: LiveJob, attempt: str) -> None:
+        for tries in itertools.count():
+            life = live.life
+            if not life.live or life.attempt is None or life.attempt.id != attempt:
+                return
+            if attempt in self._giving_up:
+                return
+            rows = [row for row in life.replicas.values() if row.state not in REPLICA_FINAL]
+            wanted = _attempt(life.job, live.spec, life.attempt, list(life.replicas.values()), rows)
+            try:
+                await self._engines[life.attempt.cluster].apply(wanted)
+            except EngineError as error:
+                log.warning("%s cannot be started: %s", attempt, error)
+                if error.waits:
+                    self.waiting.add(attempt)
+                    await self._tell(live, attempt, str(error))
+                elif not error.again or tries >= _TRIES - 1:
+                    self.give_up(live, Cause(code=error.code, message=str(error)), again=error.again)
                     return
-                rows = [row for row in life.replicas.values() if row.state not in REPLICA_FINAL]
-                try:
-                    await self._engines[attempt.cluster].apply(
-                        _attempt(life.job, _sized(live.spec, life.replicas.values()), life.attempt, rows)
-                    )
-                except EngineError as error:
-                    log.warning("%s cannot be started: %s", attempt.id, error)
-                    if error.again and tries < _TRIES:
-                        await asyncio.sleep(pause)
-                        pause = min(pause * 2, _PAUSE_LAST)
-                        continue
-                    cause = Cause(code=error.code, message=str(error))
-                    await self.give_up(live, cause, again=error.again)
+                await asyncio.sleep(_pause(min(tries, _TRIES + 2)))
+            else:
+                return
+
+    async def _tell(self, live: LiveJob, attempt: str, message: str) -> None:
+        """Let those replicas that have not begun say what they wait for."""
+
+        def decide(turn: Turn) -> None:
+            if turn.attempt is not None and turn.attempt.id == attempt:
+                for row in list(turn.replicas.values()):
+                    if row.state is ReplicaState.PENDING and row.message != message:
+                        turn.set_replica(row, message=message)
+
+        await self._turns.take(live, decide)
+
+    async def _delete(self, cluster: str, attempt: Attempt, *, patience: float) -> None:
+        """Have an engine let go of an attempt, however long that takes."""
+        engine = self._engines.get(cluster)
+        for tries in itertools.count():
+            try:
+                if engine is not None:
+                    await engine.delete(attempt, patience=patience)
+            except (EngineError, OSError) as error:
+                log.warning("%s cannot be removed yet: %s", attempt.id, error)
+                await asyncio.sleep(min(_PAUSE_FIRST * 2 ** min(tries, 20), _PAUSE_REMOVING))
+            else:
                 return
 
     async def _remove(self, cluster: str, attempt: Attempt) -> None:
-        pause = _PAUSE_FIRST
-        while True:
-            try:
-                engine = self._engines.get(cluster)
-                if engine is not None:
-                    await engine.delete(attempt)
-                self._recorder.removed(attempt.id)
-            except (EngineError, OSError) as error:
-                log.warning("%s cannot be removed yet: %s", attempt.id, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 60.0)
-            else:
-                break
+        await self._delete(cluster, attempt, patience=10.0)
+        self._recorder.removed(attempt.id)
         self._over.append(attempt.id)
         self._removing.discard(attempt.id)
         self._applying.pop(attempt.id, None)
@@ -230,19 +261,28 @@ async def _nothing() -> None:
     """Nobody wants to know."""
 
 
-def _sized(spec: JobSpec, rows: Iterable[ReplicaRecord]) -> JobSpec:
-    """The spec with the replicas that were admitted."""
-    return spec.sized(Counter(row.role for row in rows))
+def _pause(tries: int) -> float:
+    return min(_PAUSE_FIRST * 2.0**tries, _PAUSE_LAST)
 
 
-def _attempt(job: JobRecord, spec: JobSpec, attempt: AttemptRecord, rows: list[ReplicaRecord]) -> Attempt:
+def _attempt(
+    job: JobRecord,
+    spec: JobSpec,
+    attempt: AttemptRecord,
+    admitted: Sequence[ReplicaRecord],
+    rows: Sequence[ReplicaRecord] | None = None,
+) -> Attempt:
+    """An attempt with the replicas that were admitted, of which ``rows`` are meant; unset: all."""
     return Attempt(
         id=attempt.id,
         job=job.id,
         number=attempt.number,
         owner=job.owner,
         group=job.group,
-        spec=spec,
+        spec=spec.sized(Counter(row.role for row in admitted)),
         time_limit=job.time_limit,
-        replicas=tuple(PlacedReplica(row.role, row.index, row.node, row.gpus, row.execution) for row in rows),
+        replicas=tuple(
+            PlacedReplica(row.role, row.index, row.node, row.gpus, row.execution)
+            for row in (admitted if rows is None else rows)
+        ),
     )

@@ -49,16 +49,20 @@ class Watchdog:
             self._dispatcher.explanations.store_new()
             if not self._database.sqlite:
                 self._dispatcher.poll()  # other services take in jobs, too
-            self._since = {attempt: self._since.get(attempt, now) for attempt in self._board.running}
+            waiting = self._reconciler.waiting
+            self._since = {
+                attempt: now if attempt in waiting else self._since.get(attempt, now)
+                for attempt in self._board.running
+            }
             for attempt in list(self._board.running):
                 live = self._board.attempts.get(attempt)
                 if live is not None:
-                    await self._look_at(live, attempt, now)
+                    self._look_at(live, attempt, now)
             if now - self._compared > _COMPARE_EVERY:
                 self._compared = now
                 await self._compare()
 
-    async def _look_at(self, live: LiveJob, attempt: str, now: float) -> None:
+    def _look_at(self, live: LiveJob, attempt: str, now: float) -> None:
         grace = live.spec.recovery.checkpoint_grace + _STOP_MARGIN
         if live.stopping_since is not None and now - live.stopping_since > grace:
             message = "It was told to stop and did not; it was killed."
@@ -74,7 +78,7 @@ class Watchdog:
             return
         log.warning("%s: %s", attempt, message)
         cause = Cause(code=CauseCode.PLATFORM_FAULT, message=message)
-        await self._reconciler.give_up(live, cause, again=True)
+        self._reconciler.give_up(live, cause, again=True)
 
     async def _compare(self) -> None:
         """Waiting jobs that no event told of: there are none, unless something is broken."""

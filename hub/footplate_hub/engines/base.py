@@ -22,13 +22,21 @@ class EngineError(Exception):
     ----------
     again
         Whether it may work another time; if not, the job fails.
+    waits
+        Nothing is wrong with the job: it waits with this message, and the engine is asked until it works.
     """
 
     def __init__(
-        self, message: str, *, code: CauseCode = CauseCode.PLATFORM_FAULT, again: bool = True
+        self,
+        message: str,
+        *,
+        code: CauseCode = CauseCode.PLATFORM_FAULT,
+        again: bool = True,
+        waits: bool = False,
     ) -> None:
         self.code = code
         self.again = again
+        self.waits = waits
         super().__init__(message)
 
 

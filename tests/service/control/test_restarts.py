@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from footplate_hub.engines import EngineError
 from footplate_hub.store import attempts as stored
+from footplate_spec import Cause, CauseCode
 from support.control import eventually
 
 
 async def test_what_was_admitted_but_not_applied_is_applied(one):
-    from footplate_hub.engines import EngineError
-
     one.engine.refuse = EngineError("not yet")
     job = await one.submit()
     await one.until(job, "starting")
     one.engine.refuse = None
     await one.restart()
     await eventually(lambda: any(attempt.id == f"{job}-a1" for attempt in one.engine.applied))
+
+
+async def test_a_cluster_that_is_away_is_asked_until_it_takes_the_job(one):
+    one.engine.refuse = EngineError("Cluster east does not answer.", waits=True)
+    job = await one.submit()
+
+    await eventually(lambda: f"{job}-a1" in one.control._board.attempts)
+    live = one.control._board.attempts[f"{job}-a1"]
+    said = "Cluster east does not answer."
+    await eventually(lambda: [row.message for row in live.life.replicas.values()] == [said])
+    await one.restart()  # away when the service starts, too
+    await eventually(lambda: one.control._reconciler.waiting == {f"{job}-a1"})
+    one.engine.refuse = None
+    await eventually(lambda: [a.id for a in one.engine.applied] == [f"{job}-a1"])
+    assert one.engine.deleted == []
+
+
+async def test_an_attempt_that_was_given_up_is_removed_once_its_cluster_answers(one):
+    job = await one.submit()
+    await one.until(job, "starting")
+    await eventually(lambda: one.engine.applied)
+    one.engine.refuse_delete = EngineError("Cluster east does not answer.")
+    live = one.control._board.attempts[f"{job}-a1"]
+    cause = Cause(code=CauseCode.PLATFORM_FAULT, message="It never spoke.")
+    for _ in range(2):  # the watchdog looks every second
+        one.control._reconciler.give_up(live, cause, again=True)
+    await asyncio.sleep(0.05)
+    assert (await one.job(job)).restarts == 0  # nobody knows yet whether it lives
+    one.engine.refuse_delete = None
+    await eventually(lambda: [a.replicas[0].execution for a in one.engine.applied] == [1, 2])
+    assert (await one.job(job)).restarts == 1
+    assert one.engine.deleted == [f"{job}-a1"]
 
 
 async def test_what_was_submitted_and_never_told_of_is_found(one):

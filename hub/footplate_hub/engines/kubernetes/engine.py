@@ -20,7 +20,7 @@ from typing import Any
 from footplate_agent import zipapp
 from footplate_hub.settings import ClusterSettings, Settings
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
-from footplate_spec import CauseCode, Node
+from footplate_spec import Node
 
 from ..base import Attempt, EngineError, NodesChanged, Observation, PlacedReplica
 from . import names
@@ -29,6 +29,7 @@ from .informer import Informer
 from .manifest import Manifest
 from .nodes import node_of
 from .pods import ended, index_of, observation, surely_ended
+from .refusals import refusal
 from .render import KINDS, Context, render, render_again
 
 __all__ = ["KubernetesEngine"]
@@ -107,7 +108,7 @@ class KubernetesEngine:
         try:
             self._agent = self._agent or await self._ship_agent()
         except (ApiError, Gone) as error:
-            raise EngineError(f"Cluster {self._cluster.name} did not take the agent: {error}.") from error
+            raise refusal(error, self._cluster.name, self._reach.namespace) from error
         context = Context(
             settings=self._reach,
             agent=self._agent,
@@ -137,12 +138,7 @@ class KubernetesEngine:
                 if replica.execution > 1 or self._pods_of(attempt.id, replica):
                     await self._make_again(attempt, replica, context, reference)
         except (ApiError, Gone) as error:
-            again = not isinstance(error, ApiError) or error.status not in {400, 403, 404, 413, 422}
-            raise EngineError(
-                f"Cluster {self._cluster.name} did not take the job: {error}.",
-                code=CauseCode.PLATFORM_FAULT,
-                again=again,
-            ) from error
+            raise refusal(error, self._cluster.name, self._reach.namespace) from error
 
     async def _create_for(self, owner: Manifest, manifest: Manifest) -> Manifest | None:
         manifest["metadata"]["ownerReferences"] = [owner]
