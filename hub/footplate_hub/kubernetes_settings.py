@@ -8,9 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from footplate_spec import Submitted, Toleration
-from footplate_spec.names import Name
+from footplate_spec.names import GroupPath, Name
 
 __all__ = ["CheckpointSettings", "KubernetesSettings", "SpreadSettings"]
+
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
 class CheckpointSettings(Submitted):
@@ -45,6 +47,8 @@ class KubernetesSettings(Submitted):
         A file; unset: the account of the pod that the service runs in.
     namespace
         Where jobs run; it must exist.
+    namespaces
+        Where jobs of each group and of those below it run instead. With any, groups without one run none.
     image
         What replicas run in: it must have a Python.
     service
@@ -73,7 +77,8 @@ class KubernetesSettings(Submitted):
     what: ClassVar[str] = "kubernetes"
     kubeconfig: Path | None = None
     context: str | None = None
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "footplate"
+    namespace: Namespace = "footplate"
+    namespaces: dict[GroupPath, Namespace] = Field(default_factory=dict)
     image: Annotated[str, Field(min_length=1)]
     service: str | None = None
     checkpoints: CheckpointSettings | None = None
@@ -88,6 +93,19 @@ class KubernetesSettings(Submitted):
     pull_secrets: list[str] = Field(default_factory=list)
     affinity: dict[str, dict[str, Any]] = Field(default_factory=dict)
     topology_spread: list[SpreadSettings] = Field(default_factory=list)
+
+    def namespace_of(self, group: str) -> str | None:
+        """Where a group's jobs run, if anywhere here."""
+        if not self.namespaces:
+            return self.namespace
+        while group and group not in self.namespaces:
+            group = group.rpartition("/")[0]
+        return self.namespaces.get(group)
+
+    @property
+    def all_namespaces(self) -> list[str]:
+        """Every namespace that jobs may run in."""
+        return sorted(set(self.namespaces.values())) or [self.namespace]
 
     @field_validator("affinity")
     @classmethod

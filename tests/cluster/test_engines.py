@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 MEET = """
 import os, socket, time
 rank, address, port = (int(os.environ['RANK']), os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))
@@ -119,6 +121,35 @@ async def test_the_service_dies_and_the_job_goes_on(cluster):
     assert await cluster.log(job) == "".join(f"{n}\n" for n in range(60))
 
 
+TENSORFLOW = """
+import json, os, socket, time
+config = json.loads(os.environ['TF_CONFIG'])
+host, port = config['cluster']['ps'][0].rsplit(':', 1)
+if config['task']['type'] == 'ps':
+    server = socket.create_server(('', int(port)))
+    print(sorted(server.accept()[0].recv(9).decode() for _ in range(3)), flush=True)
+else:
+    for _ in range(100):
+        try:
+            word = '{type} {index}'.format(**config['task'])
+            socket.create_connection((host, int(port))).sendall(word.encode())
+            break
+        except OSError:
+            time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow-v1", "kubedl"], indirect=True)
+async def test_tensorflows_roles_run_as_a_tfjob(cluster):
+    small = {"cpu": "50m", "memory": "64Mi"}
+    roles = [{"name": name, "resources": small} for name in ("chief", "ps", "worker")]
+    roles[2]["replicas"] = 2
+    job = await cluster.submit(TENSORFLOW, roles=roles)
+    assert (await cluster.ended(job))["state"] == "succeeded"
+    met = await cluster.log(job, role="ps")
+    assert met == "['chief 0', 'worker 0', 'worker 1']\n"
+
+
 # What does not depend on the kind
 
 
@@ -144,6 +175,37 @@ async def test_a_pod_that_is_torn_away_is_dead_only_when_its_node_says_so(plain)
     await plain.delete_pods(job, grace=0)
     ended = await plain.ended(job)
     assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
+
+
+async def test_several_clusters_and_a_namespace_for_each_group(plain, place, monkeypatch):
+    place.need("volcano")
+    other = f"{plain.namespace}-2"
+    await plain.api.create("/api/v1/namespaces", {"apiVersion": "v1", "metadata": {"name": other}})
+    await plain.stop()
+    [west] = plain.settings.clusters
+    namespaces = {"research": other, "sales": plain.namespace}
+    east = west.kubernetes.model_copy(update={"namespaces": namespaces})
+    clusters = [
+        west.model_copy(update={"name": "east", "kubernetes": east}),
+        west.model_copy(update={"name": "west", "engine": "volcano"}),
+    ]
+    settings = plain.settings.model_copy(update={"clusters": clusters})
+    monkeypatch.setattr(type(plain), "settings", settings)
+    await plain.start()
+    try:
+        where = {}
+        for cluster in ("east", "west"):
+            job = await plain.submit(WAIT, cluster=cluster)
+            await plain.running(job)
+            pods, _ = await plain.api.list("/api/v1/pods", labelSelector=f"footplate/job={job}")
+            where[cluster] = [(pod["metadata"]["namespace"], pod["spec"]["schedulerName"]) for pod in pods]
+            async with plain.client() as client:
+                await client.post(f"jobs/{job}/cancel")
+            assert (await plain.ended(job))["state"] == "cancelled"
+        assert where == {"east": [(other, "default-scheduler")], "west": [(plain.namespace, "volcano")]}
+    finally:
+        await plain.stop()
+        await plain.api.delete(f"/api/v1/namespaces/{other}")
 
 
 async def test_a_tainted_node_runs_what_tolerates_it(plain):

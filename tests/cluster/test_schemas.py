@@ -45,10 +45,10 @@ SETTINGS = {
 }
 
 
-def made(engine: str) -> list[dict]:
+def made(engine: str, namespace: str = "jobs") -> list[dict]:
     of = attempt(**FULL)
     again = PlacedReplica("worker", 1, "n2", execution=2)
-    with_all = context(of, **SETTINGS)
+    with_all = context(of, **SETTINGS, namespace=namespace)
     return [*render(of, with_all, KINDS[engine]), render_again(of, again, with_all, KINDS[engine], 0)]
 
 
@@ -56,6 +56,13 @@ def made(engine: str) -> list[dict]:
 def test_schemas_take_what_is_rendered(engine):
     for manifest in made(engine):
         assert schemas.wrong(manifest) == [], manifest["kind"]
+
+
+@pytest.mark.parametrize("engine", ["kubeflow-v1", "kubedl"])
+def test_schemas_take_tfjobs(engine):
+    of = attempt(**{**FULL, "roles": [{"name": "chief"}, {"name": "ps"}, {"replicas": 2}]})
+    *_, job = render(of, context(of, **SETTINGS), KINDS[engine])
+    assert (job["kind"], schemas.wrong(job)) == ("TFJob", [])
 
 
 @pytest.mark.parametrize("engine", sorted(KINDS))
@@ -67,7 +74,7 @@ def test_a_field_that_does_not_exist_is_found(engine):
 
 
 def test_a_server_takes_what_is_rendered(cluster):
-    for manifest in made(cluster.engine):
+    for manifest in made(cluster.engine, cluster.namespace):
         create(cluster, manifest, "--dry-run=server")
         create(cluster, manifest)  # some name others, which must be there
 

@@ -48,13 +48,13 @@ def check(rooms: Rooms, person: Person, spec: JobSpec) -> JobSpec:
     _flavors(rooms, spec)
     _mounts(rooms, group, spec)
     time_limit_of(rooms, group, spec)
-    return spec.model_copy(update={"group": group, **_where(rooms, spec)})
+    return spec.model_copy(update={"group": group, **_where(rooms, group, spec)})
 
 
-def _where(rooms: Rooms, spec: JobSpec) -> dict[str, list[str]]:
+def _where(rooms: Rooms, group: str, spec: JobSpec) -> dict[str, list[str]]:
     """The clusters that are left for a job which asks for what not all of them can give."""
     clusters = {cluster.name: cluster for cluster in rooms.settings.clusters}
-    missing = {name: _missing(clusters[name], spec) for name in spec.clusters or clusters}
+    missing = {name: _missing(clusters[name], group, spec) for name in spec.clusters or clusters}
     left = [name for name, lacks in missing.items() if not lacks]
     if not left:
         told = "; ".join(f"{name} has no {' and no '.join(lacks)}" for name, lacks in missing.items())
@@ -62,11 +62,13 @@ def _where(rooms: Rooms, spec: JobSpec) -> dict[str, list[str]]:
     return {"cluster": left} if len(left) < len(missing) else {}
 
 
-def _missing(cluster: ClusterSettings, spec: JobSpec) -> list[str]:
+def _missing(cluster: ClusterSettings, group: str, spec: JobSpec) -> list[str]:
     if cluster.kubernetes is None:
         return spec.for_containers
     volumes = cluster.kubernetes.volumes
     lacks = [f"volume {mount.volume!r}" for mount in spec.mounts if mount.volume not in volumes]
+    if cluster.kubernetes.namespace_of(group) is None:
+        lacks.append(f"namespace for group {group}")
     refused = KINDS[cluster.engine].refused(spec)
     return [*lacks, refused] if refused else lacks
 

@@ -43,6 +43,9 @@ def render(spec: Path, engine: str, settings: Path | None, cluster: str | None, 
         refused = KINDS[engine].refused(job)
         if refused is not None:
             raise SettingsError(f"{engine} has no {refused}")
+        group = job.group or service.default_group
+        if reach.namespace_of(group) is None:
+            raise SettingsError(f"the cluster has no namespace for group {group}; give the job another group")
     except ValidationError as error:
         return _wrong(f"{spec}: {explain_validation(error)}")
     except SettingsError as error:

@@ -18,6 +18,8 @@ from .life import Key
 
 __all__ = ["Meeting", "complete", "environment", "places", "ranked"]
 
+_OF_TENSORFLOW = {"chief", "ps", "worker", "evaluator"}
+_PORT = 29500
 _MET = {ReplicaState.READY, ReplicaState.RUNNING, *REPLICA_FINAL}
 
 
@@ -50,17 +52,18 @@ def environment(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> dict[Ke
     addresses = [row.address or "127.0.0.1" for row in rows]
     common = {
         "MASTER_ADDR": addresses[0],
-        "MASTER_PORT": str(rows[0].port or 29500),
+        "MASTER_PORT": str(rows[0].port or _PORT),
         "WORLD_SIZE": str(len(rows)),
         "PET_NNODES": str(len(rows)),
         "PET_MASTER_ADDR": addresses[0],
-        "PET_MASTER_PORT": str(rows[0].port or 29500),
+        "PET_MASTER_PORT": str(rows[0].port or _PORT),
         "LOCAL_RANK": "0",
         "LOCAL_WORLD_SIZE": "1",
         "FOOTPLATE_TOPOLOGY": _topology(rows, addresses),
     }
     if all(_is_loopback(address) for address in addresses):
         common |= {"NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}
+    tensorflow = _tensorflow(spec, rows, addresses)
     gpus = {role.name: role.resources.gpu for role in spec.roles}
     return {
         (row.role, row.index): common
@@ -71,8 +74,29 @@ def environment(spec: JobSpec, replicas: Mapping[Key, ReplicaRecord]) -> dict[Ke
             "PET_NODE_RANK": str(rank),
             "PET_NPROC_PER_NODE": str(max(gpus[row.role], 1)),
         }
+        | ({"TF_CONFIG": _task(tensorflow, row)} if tensorflow else {})
         for rank, row in enumerate(rows)
     }
+
+
+def _tensorflow(
+    spec: JobSpec, rows: list[ReplicaRecord], addresses: list[str]
+) -> dict[str, list[str]] | None:
+    """Who is where, as TensorFlow wants it, of a job with its roles."""
+    roles = {role.name for role in spec.roles}
+    if not roles <= _OF_TENSORFLOW or roles == {"worker"}:
+        return None
+    where = {
+        (row.role, row.index): f"{address}:{row.port or _PORT}"
+        for row, address in zip(rows, addresses, strict=True)
+    }
+    return {role: [where[key] for key in sorted(where) if key[0] == role] for role in sorted(roles)}
+
+
+def _task(cluster: dict[str, list[str]], row: ReplicaRecord) -> str:
+    """``TF_CONFIG`` of one replica; the evaluator is no part of the cluster."""
+    members = {role: places for role, places in cluster.items() if role != "evaluator"}
+    return json.dumps({"cluster": members, "task": {"type": row.role, "index": row.index}})
 
 
 class Meeting:

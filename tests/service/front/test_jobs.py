@@ -245,3 +245,18 @@ async def test_a_job_goes_only_to_clusters_that_can_give_what_it_asks_for(tmp_pa
             job = await service.submit(**fields)
             stored = (await service.as_(ADA).get(f"jobs/{job}")).json()
             assert stored["spec"]["cluster"] == left
+
+
+async def test_a_job_goes_only_to_clusters_with_a_namespace_for_its_group(tmp_path: Path) -> None:
+    clusters = [
+        {"name": name, "engine": "kubernetes", "kubernetes": {"image": "py:3", "namespaces": namespaces}}
+        for name, namespaces in (("east", {"research": "r", "sales": "s"}), ("west", {"sales": "s"}))
+    ]
+    async with run_service(tmp_path / "data", clusters=clusters) as service:
+        job = await service.submit()
+        stored = (await service.as_(ADA).get(f"jobs/{job}")).json()
+        assert stored["spec"]["cluster"] == ["east"]
+        spec = {"command": ["true"], "cluster": "west"}
+        refused = await service.as_(ADA).post("jobs", json=spec)
+        assert refused.status_code == 422
+        assert "west has no namespace for group research/vision" in refused.text

@@ -185,7 +185,7 @@ def test_a_pytorchjob_has_a_master_whatever_the_roles_are_called(engine):
     for roles, expected in (
         ([{"replicas": 3}], {"Master": (1, "0"), "Worker": (2, "1")}),
         ([{}], {"Master": (1, "0")}),
-        ([{"replicas": 2}, {"name": "chief"}], {"Master": (1, "0"), "Worker": (2, "0")}),
+        ([{"replicas": 2}, {"name": "lead"}], {"Master": (1, "0"), "Worker": (2, "0")}),
     ):
         of = attempt(roles=roles)
         [job] = [one for one in render(of, context(of), kind) if one["kind"] == "PyTorchJob"]
@@ -266,3 +266,42 @@ def test_an_affinity_that_the_queue_would_not_know_is_refused(affinity, said):
 def test_extended_resources_that_nobody_could_place_are_refused(roles, said):
     with pytest.raises(ValidationError, match=said):
         JobSpec.model_validate({"command": ["true"], "roles": roles})
+
+
+@pytest.mark.parametrize("engine", sorted(KINDS))
+def test_everything_is_in_the_namespace_of_the_group(engine):
+    of = attempt(roles=[{"replicas": 2}])
+    again = PlacedReplica("worker", 1, "n1", execution=2)
+    for settings, namespace in (({}, "footplate"), ({"namespaces": {"research": "labs"}}, "labs")):
+        with_these = context(of, **settings)
+        made = render(of, with_these, KINDS[engine])
+        made.append(render_again(of, again, with_these, KINDS[engine], 0))
+        assert {one["metadata"]["namespace"] for one in made} == {namespace}
+
+
+def test_groups_below_one_with_a_namespace_share_it():
+    namespaces = {"research": "labs", "research/vision": "eyes"}
+    settings = KubernetesSettings.model_validate({"image": "x", "namespaces": namespaces})
+    found = [settings.namespace_of(group) for group in ("research/nlp/x", "research/vision/x", "sales")]
+    assert found == ["labs", "eyes", None]
+    assert settings.all_namespaces == ["eyes", "labs"]
+
+
+TENSORFLOW = [{"name": "chief"}, {"name": "ps"}, {"replicas": 2}]
+
+
+@pytest.mark.parametrize("engine", ["kubeflow-v1", "kubedl"])
+def test_tensorflows_roles_are_a_tfjob(engine):
+    of = attempt(roles=TENSORFLOW)
+    *_, job = render(of, context(of), KINDS[engine])
+    parts = job["spec"]["tfReplicaSpecs"]
+    assert (job["kind"], {name: part["replicas"] for name, part in parts.items()}) == (
+        "TFJob",
+        {"Chief": 1, "PS": 1, "Worker": 2},
+    )
+    assert {part["template"]["spec"]["containers"][0]["name"] for part in parts.values()} == {"tensorflow"}
+    chiefs = [{"name": "chief", "replicas": 2}, {"name": "ps"}]
+    refused = KINDS[engine].refused(JobSpec.model_validate({"command": ["x"], "roles": chiefs}))
+    assert refused == "TFJobs with more than one chief or evaluator"
+    alone = attempt(roles=[{"replicas": 2}])
+    assert render(alone, context(alone), KINDS[engine])[-1]["kind"] == "PyTorchJob"

@@ -6,18 +6,14 @@ It holds nothing that it could not find again: objects say what was started, pod
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
+import itertools
 import logging
-import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from footplate_agent import zipapp
 from footplate_hub.settings import ClusterSettings, Settings
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import Node
@@ -31,12 +27,12 @@ from .nodes import node_of
 from .pods import ended, index_of, observation, surely_ended
 from .refusals import refusal
 from .render import KINDS, Context, render, render_again
+from .shipping import Shipping
 
 __all__ = ["KubernetesEngine"]
 
 log = logging.getLogger(__name__)
 _MOST_AGAIN = 20  # pods of one execution
-_ROOT = {"apiVersion": "v1", "kind": "ConfigMap"}
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _KUBELET_ENDS = timedelta(seconds=15)  # how long a kubelet takes to end what it finds deleted
 _LOOK_FOR_LEASE = 5.0
@@ -58,14 +54,15 @@ class KubernetesEngine:
         self._reach, self._kind = cluster.kubernetes, KINDS[cluster.engine]
         self._api = ClusterApi(self._reach)
         self._seen: asyncio.Queue[Observation | NodesChanged] = asyncio.Queue()
-        namespace = self._reach.namespace
-        pods = f"/api/v1/namespaces/{namespace}/pods"
-        self._pods = Informer(self._api, pods, self._pod_changed, names.SELECTOR)
+        self._pods = [
+            Informer(self._api, f"/api/v1/namespaces/{name}/pods", self._pod_changed, names.SELECTOR)
+            for name in self._reach.all_namespaces
+        ]
         self._nodes = Informer(self._api, "/api/v1/nodes", self._node_changed)
         self._known: dict[str, Node] = {}
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._agent = ""
+        self._agent = Shipping(self._api)
         self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
         self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
 
@@ -80,10 +77,11 @@ class KubernetesEngine:
         await self._api.connect()
         try:
             await self._nodes.sync()
-            await self._pods.sync()
+            for pods in self._pods:
+                await pods.sync()
         except (ApiError, Gone) as error:
             log.warning("cluster %s cannot be used yet: %s", self._cluster.name, error)
-        for informer in (self._nodes, self._pods):
+        for informer in (self._nodes, *self._pods):
             self._spawn(informer.run())
 
     async def stop(self) -> None:
@@ -105,13 +103,14 @@ class KubernetesEngine:
                 raise EngineError(
                     f"Cluster {self._cluster.name} has no volume {mount.volume!r} any more.", again=False
                 )
+        namespace = self._namespace(attempt)
         try:
-            self._agent = self._agent or await self._ship_agent()
+            agent = await self._agent.ship(namespace)
         except (ApiError, Gone) as error:
             raise refusal(error, self._cluster.name, self._reach.namespace) from error
         context = Context(
             settings=self._reach,
-            agent=self._agent,
+            agent=agent,
             service=self._reach.service or self._settings.url,
             tokens={
                 (role.name, index): self._tokens.mint(ReplicaId(attempt.id, role.name, index))
@@ -166,7 +165,8 @@ class KubernetesEngine:
         try:
             for pod in self._living(attempt.id):
                 await self._api.delete(self._path_of(pod), gracePeriodSeconds=0)
-            await self._api.delete(f"{self._place(_ROOT)}/{names.object_name(attempt.id)}")
+            root = names.object_name(attempt.id)
+            await self._api.delete(f"/api/v1/namespaces/{self._namespace(attempt)}/configmaps/{root}")
         except (ApiError, Gone) as error:
             raise EngineError(
                 f"Cluster {self._cluster.name} did not remove {attempt.id}: {error}."
@@ -187,10 +187,12 @@ class KubernetesEngine:
         A kubelet that speaks to the API server ends what it finds deleted there within seconds. One that
         does not may let it run on, and nobody can tell.
         """
-        if holder not in self._pods.items:
+        pod = self._pod(holder)
+        if pod is None:
             with contextlib.suppress(ApiError, Gone):
-                await self._pods.sync()
-        pod = self._pods.items.get(holder)
+                for pods in self._pods:
+                    await pods.sync()
+            pod = self._pod(holder)
         if pod is not None:
             return ended(pod)
         if holder in self._certain:
@@ -255,10 +257,25 @@ class KubernetesEngine:
         self._tasks.append(task)
         task.add_done_callback(self._tasks.remove)
 
+    def _pod(self, uid: str) -> Manifest | None:
+        return next((pods.items[uid] for pods in self._pods if uid in pods.items), None)
+
+    def _all_pods(self) -> Iterator[Manifest]:
+        return itertools.chain.from_iterable(pods.items.values() for pods in self._pods)
+
+    def _namespace(self, attempt: Attempt) -> str:
+        namespace = self._reach.namespace_of(attempt.group)
+        if namespace is None:
+            raise EngineError(
+                f"Cluster {self._cluster.name} has no namespace for group {attempt.group} any more.",
+                again=False,
+            )
+        return namespace
+
     def _pods_of(self, attempt: str, replica: PlacedReplica) -> list[Manifest]:
         return [
             pod
-            for pod in self._pods.items.values()
+            for pod in self._all_pods()
             if pod["metadata"]["labels"].get(names.ATTEMPT) == attempt
             and pod["metadata"]["labels"].get(names.ROLE) == replica.role
             and index_of(pod) == replica.index
@@ -267,7 +284,7 @@ class KubernetesEngine:
     def _living(self, attempt: str) -> list[Manifest]:
         return [
             pod
-            for pod in self._pods.items.values()
+            for pod in self._all_pods()
             if pod["metadata"]["labels"].get(names.ATTEMPT) == attempt and not ended(pod)
         ]
 
@@ -281,24 +298,8 @@ class KubernetesEngine:
     def _place(self, manifest: Manifest) -> str:
         version = manifest["apiVersion"]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        return f"{root}/namespaces/{self._reach.namespace}/{manifest['kind'].lower()}s"
+        return f"{root}/namespaces/{manifest['metadata']['namespace']}/{manifest['kind'].lower()}s"
 
     def _path_of(self, pod: Manifest) -> str:
-        return f"/api/v1/namespaces/{self._reach.namespace}/pods/{pod['metadata']['name']}"
-
-    async def _ship_agent(self) -> str:
-        """Have the agent in the namespace, under a name that says which one it is."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "agent.pyz"
-            await asyncio.to_thread(zipapp.build, str(file))
-            data = file.read_bytes()
-        name = f"footplate-agent-{hashlib.sha256(data).hexdigest()[:12]}"
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "labels": {names.MANAGED: "footplate"}},
-            "immutable": True,
-            "binaryData": {"agent.pyz": base64.b64encode(data).decode()},
-        }
-        await self._api.create(self._place(manifest), manifest)
-        return name
+        meta = pod["metadata"]
+        return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"

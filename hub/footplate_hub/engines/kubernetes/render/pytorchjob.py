@@ -1,5 +1,7 @@
 """PyTorchJob, as Kubeflow's training operator (v1) and KubeDL know it: a master, workers, and no other role.
 
+A job whose roles are TensorFlow's is a TFJob instead.
+
 What the operators would do about a failed pod is turned off: what a failure means is the service's to say.
 """
 
@@ -13,14 +15,14 @@ from footplate_spec import JobSpec, Role
 from ...base import Attempt, PlacedReplica
 from .. import names
 from ..manifest import Manifest
-from . import job
+from . import job, tfjob
 from .common import Context, pod_template
 
-__all__ = ["KUBEDL", "KUBEFLOW", "PyTorchJob"]
+__all__ = ["KUBEDL", "KUBEFLOW", "Operator"]
 
 
 @dataclass(frozen=True)
-class PyTorchJob:
+class Operator:
     """One operator's.
 
     Parameters
@@ -42,12 +44,16 @@ class PyTorchJob:
 
     def refused(self, spec: JobSpec) -> str | None:
         """Why such a job cannot be one, if so."""
+        if tfjob.is_tensorflow(spec):
+            return tfjob.refused(spec)
         if len(spec.roles) == 1 or (len(spec.roles) == 2 and any(role.most == 1 for role in spec.roles)):
             return None
         return "PyTorchJobs for anything but one role, or a master of one replica and workers"
 
     def workloads(self, attempt: Attempt, context: Context) -> list[Manifest]:
         """The job."""
+        if tfjob.is_tensorflow(attempt.spec):
+            return [tfjob.tfjob(attempt, context, self.api, self.INDEX, self.policy)]
         rules: Manifest = {"cleanPodPolicy": "None"}
         spec: Manifest = {
             "pytorchReplicaSpecs": {
@@ -105,8 +111,8 @@ def _kinds(spec: JobSpec) -> list[tuple[str, Role, int, int]]:
     return [("Master", master, 1, 0), ("Worker", worker, worker.fewest, 0)]
 
 
-def _counted(api: str, label: str, policy: str | None) -> PyTorchJob:
-    return PyTorchJob(api, f"metadata.labels['{label}']", {label: "0"}, policy)
+def _counted(api: str, label: str, policy: str | None) -> Operator:
+    return Operator(api, f"metadata.labels['{label}']", {label: "0"}, policy)
 
 
 KUBEFLOW = _counted("kubeflow.org/v1", "training.kubeflow.org/replica-index", "runPolicy")

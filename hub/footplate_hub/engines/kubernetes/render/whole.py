@@ -64,7 +64,8 @@ def render(attempt: Attempt, context: Context, kind: Kind) -> list[Manifest]:
     """The manifests of an attempt; the first owns the rest."""
     secrets = [start_secret(attempt, role, context) for role in attempt.spec.roles]
     meeting = [meeting_service(attempt, kind.FIRST)] if attempt.spec.replicas > 1 else []
-    return [root(attempt), *secrets, *meeting, *kind.workloads(attempt, context)]
+    made = [root(attempt), *secrets, *meeting, *kind.workloads(attempt, context)]
+    return [_placed(manifest, attempt, context) for manifest in made]
 
 
 def render_again(
@@ -73,4 +74,11 @@ def render_again(
     """What makes another pod of a replica whose pods have ended; ``number`` tells an execution's apart."""
     [role] = [role for role in attempt.spec.roles if role.name == replica.role]
     name = f"{attempt.id}-{role.name}-{replica.index}-{replica.execution}-{number}"
-    return kind.again(attempt, role, replica, names.short(name), context)
+    return _placed(kind.again(attempt, role, replica, names.short(name), context), attempt, context)
+
+
+def _placed(manifest: Manifest, attempt: Attempt, context: Context) -> Manifest:
+    """The manifest in the namespace of the attempt's group."""
+    namespace = context.settings.namespace_of(attempt.group)
+    assert namespace is not None, "jobs of such groups are not admitted here"
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
