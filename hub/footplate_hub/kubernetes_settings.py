@@ -59,6 +59,9 @@ class KubernetesSettings(Submitted):
         The extended resource that counts GPUs.
     queue
         Volcano's queue that jobs go to.
+    local_queue
+        Kueue's queue in the namespace, for clusters where Kueue decides when Jobs may have pods; unset: it
+        does not.
     volumes
         The claim behind each of the platform's volumes that jobs here may mount.
     node_selector
@@ -85,6 +88,7 @@ class KubernetesSettings(Submitted):
     flavor_label: str = "footplate/flavor"
     gpu: str = "nvidia.com/gpu"
     queue: str = "default"
+    local_queue: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     volumes: dict[Name, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[Toleration] = Field(default_factory=list)

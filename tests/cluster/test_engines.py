@@ -208,6 +208,43 @@ async def test_several_clusters_and_a_namespace_for_each_group(plain, place, mon
         await plain.api.delete(f"/api/v1/namespaces/{other}")
 
 
+async def test_kueue_lets_a_job_start_when_its_queue_has_room(plain, place, monkeypatch):
+    if place.whole is None:
+        pytest.skip("the cluster that is there may have no Kueue")
+    place.whole.engines.start("kueue")
+    kueue, queue = "/apis/kueue.x-k8s.io/v1beta2", plain.namespace
+    head = {"apiVersion": "kueue.x-k8s.io/v1beta2", "metadata": {"name": queue}}
+
+    def quota(cpu: str) -> dict:
+        amounts = [{"name": "cpu", "nominalQuota": cpu}, {"name": "memory", "nominalQuota": "1Gi"}]
+        flavors = [{"name": queue, "resources": amounts}]
+        return {"resourceGroups": [{"coveredResources": ["cpu", "memory"], "flavors": flavors}]}
+
+    local = f"{kueue}/namespaces/{plain.namespace}/localqueues"
+    for path, kind, spec in (
+        (f"{kueue}/resourceflavors", "ResourceFlavor", {}),
+        (f"{kueue}/clusterqueues", "ClusterQueue", {"namespaceSelector": {}, **quota("0")}),
+        (local, "LocalQueue", {"clusterQueue": queue}),
+    ):
+        await plain.api.create(path, {**head, "kind": kind, "spec": spec})
+    await plain.stop()
+    [kube] = plain.settings.clusters
+    under_kueue = kube.kubernetes.model_copy(update={"local_queue": queue})
+    clusters = [kube.model_copy(update={"kubernetes": under_kueue})]
+    monkeypatch.setattr(type(plain), "settings", plain.settings.model_copy(update={"clusters": clusters}))
+    await plain.start()
+    job = await plain.submit("print(1)")
+    workloads = f"{kueue}/namespaces/{plain.namespace}/workloads"
+    async with asyncio.timeout(30):
+        while not any("status" in one for one in (await plain.api.list(workloads))[0]):
+            await asyncio.sleep(0.1)
+    assert await plain.pods(job) == []
+    await plain.api.patch(f"{kueue}/clusterqueues/{queue}", {"spec": quota("1")})
+    assert (await plain.ended(job))["state"] == "succeeded"
+    await plain.api.delete(f"{kueue}/clusterqueues/{queue}")
+    await plain.api.delete(f"{kueue}/resourceflavors/{queue}")
+
+
 async def test_a_tainted_node_runs_what_tolerates_it(plain):
     [name, *_] = sorted(node["metadata"]["name"] for node in (await plain.api.list("/api/v1/nodes"))[0])
     taint = {"key": "team", "value": "vision", "effect": "NoExecute"}

@@ -69,27 +69,40 @@ def build(names: tuple[str, ...] = NAMES) -> None:
         began, folder = time.monotonic(), _folder(name)
         work = folder.with_suffix(".src")
         shutil.copytree(PINS / name, work, dirs_exist_ok=True)
-        words = ["go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", f"{folder}/", "tool"]
+        flags = f"-s -w {_version(name)}".strip()
+        words = ["go", "build", "-mod=mod", "-trimpath", "-ldflags", flags, "-o", f"{folder}/", "tool"]
         subprocess.run(words, check=True, cwd=work, env={**os.environ, "CGO_ENABLED": "0"})
         shutil.rmtree(work)
         (folder / ".built").touch()
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-@cache
-def source(name: str, module: str) -> Path:
-    """The folder of a module's source, where its CRDs and webhooks lie."""
+def _version(name: str) -> str:
+    """What a Kubernetes says that it is: Kueue ends where a server names no version."""
+    if name != "kubernetes":
+        return ""
+    return f"-X k8s.io/component-base/version.gitVersion={_pinned(name, 'k8s.io/kubernetes')}"
+
+
+def _pinned(name: str, module: str) -> str:
     pins = (PINS / name / "go.mod").read_text(encoding="utf-8")
     found = re.search(re.escape(module) + r" (v\S+)", pins)
     assert found is not None, f"{name} does not pin {module}"
-    words = ["go", "mod", "download", "-json", f"{module}@{found[1]}"]
+    return found[1]
+
+
+@cache
+def source(name: str, module: str) -> Path:
+    """The folder of a module's source, where its CRDs and webhooks lie."""
+    words = ["go", "mod", "download", "-json", f"{module}@{_pinned(name, module)}"]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     return Path(json.loads(done.stdout)["Dir"])
 
 
 def _folder(name: str) -> Path:
     root = Path(os.environ.get("FOOTPLATE_CLUSTER_TOOLS", "~/.cache/footplate/cluster-tools")).expanduser()
-    digest = hashlib.sha256((PINS / name / "go.mod").read_bytes()).hexdigest()[:12]
+    pins = (PINS / name / "go.mod").read_bytes() + _version(name).encode()
+    digest = hashlib.sha256(pins).hexdigest()[:12]
     folder = root / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -305,3 +305,15 @@ def test_tensorflows_roles_are_a_tfjob(engine):
     assert refused == "TFJobs with more than one chief or evaluator"
     alone = attempt(roles=[{"replicas": 2}])
     assert render(alone, context(alone), KINDS[engine])[-1]["kind"] == "PyTorchJob"
+
+
+@pytest.mark.parametrize("engine", sorted(KINDS))
+def test_what_makes_pods_goes_through_kueues_queue_where_one_is_named(engine):
+    of = attempt(roles=[{"replicas": 2}])
+    for settings, expected in (({}, None), ({"local_queue": "jobs"}, "jobs")):
+        with_these = context(of, **settings)
+        again = render_again(of, PlacedReplica("worker", 1, "n1", 2), with_these, KINDS[engine], 0)
+        for manifest in (*render(of, with_these, KINDS[engine]), again):
+            label = manifest["metadata"]["labels"].get(names.KUEUE)
+            makes_pods = manifest["kind"] not in {"ConfigMap", "Secret", "Service"}
+            assert label == (expected if makes_pods else None), manifest["kind"]

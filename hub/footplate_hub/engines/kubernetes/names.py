@@ -9,6 +9,7 @@ __all__ = [
     "FIRST",
     "INDEX",
     "JOB",
+    "KUEUE",
     "MANAGED",
     "OFFSET",
     "ROLE",
@@ -21,6 +22,7 @@ __all__ = [
 
 _WORDS = ("attempt", "job", "role", "index", "offset", "group", "owner", "first")
 ATTEMPT, JOB, ROLE, INDEX, OFFSET, GROUP, OWNER, FIRST = (f"footplate/{word}" for word in _WORDS)
+KUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED = "app.kubernetes.io/managed-by"
 SELECTOR = f"{MANAGED}=footplate"
 _LONGEST = 40  # a pod's host name has the replica's index behind it, and its name six characters more

@@ -64,7 +64,8 @@ def render(attempt: Attempt, context: Context, kind: Kind) -> list[Manifest]:
     """The manifests of an attempt; the first owns the rest."""
     secrets = [start_secret(attempt, role, context) for role in attempt.spec.roles]
     meeting = [meeting_service(attempt, kind.FIRST)] if attempt.spec.replicas > 1 else []
-    made = [root(attempt), *secrets, *meeting, *kind.workloads(attempt, context)]
+    workloads = [_queued(manifest, context) for manifest in kind.workloads(attempt, context)]
+    made = [root(attempt), *secrets, *meeting, *workloads]
     return [_placed(manifest, attempt, context) for manifest in made]
 
 
@@ -74,7 +75,15 @@ def render_again(
     """What makes another pod of a replica whose pods have ended; ``number`` tells an execution's apart."""
     [role] = [role for role in attempt.spec.roles if role.name == replica.role]
     name = f"{attempt.id}-{role.name}-{replica.index}-{replica.execution}-{number}"
-    return _placed(kind.again(attempt, role, replica, names.short(name), context), attempt, context)
+    made = kind.again(attempt, role, replica, names.short(name), context)
+    return _placed(_queued(made, context), attempt, context)
+
+
+def _queued(manifest: Manifest, context: Context) -> Manifest:
+    """What makes pods, under Kueue's control if the cluster has that."""
+    if context.settings.local_queue is not None:
+        manifest["metadata"]["labels"][names.KUEUE] = context.settings.local_queue
+    return manifest
 
 
 def _placed(manifest: Manifest, attempt: Attempt, context: Context) -> Manifest:
