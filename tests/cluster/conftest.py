@@ -89,6 +89,8 @@ class Cluster:
     api: ClusterApi
     kubeconfig: str
     service: str  # host and port, as pods find them
+    more: dict[str, Any] = field(default_factory=dict)  # settings
+    claims: dict[str, str] = field(default_factory=dict)  # behind volumes
     _server: uvicorn.Server | None = None
     _task: asyncio.Task[None] | None = None
     jobs: list[str] = field(default_factory=list)
@@ -101,10 +103,16 @@ class Cluster:
             "namespace": self.namespace,
             "image": IMAGE,
             "service": f"http://{self.service}{PREFIX}",
+            "volumes": self.claims,
         }
         cluster = {"name": "kube", "engine": self.engine, "kubernetes": kubernetes}
         return Settings(
-            data=self.data, url=url, bind_port=self.port, limits={"disk_free": 0}, clusters=[cluster]
+            data=self.data,
+            url=url,
+            bind_port=self.port,
+            limits={"disk_free": 0},
+            clusters=[cluster],
+            **self.more,
         )
 
     async def start(self) -> None:
@@ -151,7 +159,9 @@ class Cluster:
         """The job once ``condition`` holds."""
         deadline = time.monotonic() + patience
         while not condition(seen := await self.view(job)):
-            assert time.monotonic() < deadline, seen
+            assert time.monotonic() < deadline, (
+                f"{seen['state']}: {seen['reason']}, {[a['replicas'] for a in seen['attempts']][-1:]}"
+            )
             await asyncio.sleep(0.05)
         return seen
 
@@ -188,19 +198,22 @@ class Cluster:
 @pytest.fixture(params=ENGINES)
 async def cluster(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A service on one engine, in a namespace of its own."""
-    async with _cluster(place, request.param, tmp_path) as running:
+    async with cluster_with(place, request.param, tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 async def plain(place: Place, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A service on plain Kubernetes."""
-    async with _cluster(place, "kubernetes", tmp_path) as running:
+    async with cluster_with(place, "kubernetes", tmp_path) as running:
         yield running
 
 
 @contextlib.asynccontextmanager
-async def _cluster(place: Place, engine: str, folder: Path) -> AsyncIterator[Cluster]:
+async def cluster_with(
+    place: Place, engine: str, folder: Path, claims: dict[str, str] | None = None, **more: Any
+) -> AsyncIterator[Cluster]:
+    """A service on one engine, in a namespace of its own, with further settings."""
     place.need(engine)
     namespace = f"fp-{secrets.token_hex(4)}"
     reach = KubernetesSettings(kubeconfig=Path(place.kubeconfig), image=IMAGE, namespace=namespace)
@@ -212,7 +225,7 @@ async def _cluster(place: Place, engine: str, folder: Path) -> AsyncIterator[Clu
     data = folder / "data"
     data.mkdir(mode=0o700)
     service, relay = place.reach(port)
-    running = Cluster(data, engine, namespace, port, api, place.kubeconfig, service)
+    running = Cluster(data, engine, namespace, port, api, place.kubeconfig, service, more, claims or {})
     try:
         await running.start()
         yield running

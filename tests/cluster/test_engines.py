@@ -261,18 +261,3 @@ async def test_a_tainted_node_runs_what_tolerates_it(plain):
     finally:
         await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
     assert (await plain.ended(waits))["state"] == "succeeded"
-
-
-async def test_a_cordoned_node_is_not_used(plain):
-    [name, *others] = sorted(node["metadata"]["name"] for node in (await plain.api.list("/api/v1/nodes"))[0])
-    await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
-    try:
-        async with asyncio.timeout(30), plain.client("root") as client:
-            while True:
-                nodes = {node["name"]: node["ready"] for node in (await client.get("nodes")).json()}
-                if not nodes[name]:
-                    break
-                await asyncio.sleep(0.05)
-        assert set(nodes) == {name, *others}
-    finally:
-        await plain.api.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})

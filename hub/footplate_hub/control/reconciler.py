@@ -17,7 +17,7 @@ from typing import Any
 
 from footplate_spec import REPLICA_FINAL, Cause, CauseCode, JobSpec, ReplicaState
 
-from ..engines import Attempt, Engine, EngineError, NodesChanged, Observation, PlacedReplica
+from ..engines import Attempt, Complaint, Engine, EngineError, NodesChanged, Observation, PlacedReplica
 from ..store.attempts import AttemptRecord, JobRecord, ReplicaRecord
 from .board import Board, LiveJob
 from .claims import GONE, lose_holder
@@ -85,6 +85,9 @@ class Reconciler:
         async for seen in self._engines[cluster].observe():
             if isinstance(seen, NodesChanged):
                 await self.on_nodes()
+            elif isinstance(seen, Complaint):
+                if seen.attempt in self._board.attempts:
+                    await self._tell(self._board.attempts[seen.attempt], seen, over=False)
             elif seen.attempt in self._over:
                 continue  # the last sight of what was just removed
             elif seen.attempt not in self._board.attempts:
@@ -206,7 +209,7 @@ class Reconciler:
                 log.warning("%s cannot be started: %s", attempt, error)
                 if error.waits:
                     self.waiting.add(attempt)
-                    await self._tell(live, attempt, str(error))
+                    await self._tell(live, Complaint(attempt, None, str(error)), over=True)
                 elif not error.again or tries >= _TRIES - 1:
                     self.give_up(live, Cause(code=error.code, message=str(error)), again=error.again)
                     return
@@ -214,14 +217,16 @@ class Reconciler:
             else:
                 return
 
-    async def _tell(self, live: LiveJob, attempt: str, message: str) -> None:
-        """Let those replicas that have not begun say what they wait for."""
+    async def _tell(self, live: LiveJob, said: Complaint, *, over: bool) -> None:
+        """Let replicas that have not begun say what they wait for; ``over``: whatever they say by now."""
 
         def decide(turn: Turn) -> None:
-            if turn.attempt is not None and turn.attempt.id == attempt:
-                for row in list(turn.replicas.values()):
-                    if row.state is ReplicaState.PENDING and row.message != message:
-                        turn.set_replica(row, message=message)
+            if turn.attempt is None or turn.attempt.id != said.attempt:
+                return
+            for row in list(turn.replicas.values()):
+                waits = row.state is ReplicaState.PENDING and said.role in {None, row.role}
+                if waits and row.message != said.message and (over or not row.message):
+                    turn.set_replica(row, message=said.message)
 
         await self._turns.take(live, decide)
 

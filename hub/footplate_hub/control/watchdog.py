@@ -18,6 +18,7 @@ __all__ = ["Watchdog"]
 log = logging.getLogger(__name__)
 _EVERY = 1.0
 _STOP_MARGIN = 30.0  # seconds after its grace in which a stopped process must have been reported
+_STOP_UNBEGUN = 2.0  # the same where no agent has spoken: nothing is there to be saved
 _FIRST_WORD = 300.0  # seconds in which an agent must have spoken once
 _COMPARE_EVERY = 60.0
 
@@ -64,8 +65,14 @@ class Watchdog:
 
     def _look_at(self, live: LiveJob, attempt: str, now: float) -> None:
         grace = live.spec.recovery.checkpoint_grace + _STOP_MARGIN
-        if live.stopping_since is not None and now - live.stopping_since > grace:
+        stopping = 0.0 if live.stopping_since is None else now - live.stopping_since
+        if stopping > grace:
             message = "It was told to stop and did not; it was killed."
+        elif stopping > _STOP_UNBEGUN and all(
+            row.state in REPLICA_FINAL or row.state is ReplicaState.PENDING
+            for row in live.life.replicas.values()
+        ):
+            message = "It was told to stop before it began."
         elif now - self._since[attempt] > _FIRST_WORD and any(
             row.state is ReplicaState.PENDING and row.execution == 1 and key not in live.heard
             for key, row in live.life.replicas.items()

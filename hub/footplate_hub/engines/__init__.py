@@ -1,10 +1,11 @@
 """What starts replicas where: the protocol of an engine, and one folder an engine."""
 
-from .base import Attempt, Engine, EngineError, NodesChanged, Observation, PlacedReplica
+from .base import Attempt, Complaint, Engine, EngineError, NodesChanged, Observation, PlacedReplica
 from .choice import check_engines, make_engine
 
 __all__ = [
     "Attempt",
+    "Complaint",
     "Engine",
     "EngineError",
     "NodesChanged",

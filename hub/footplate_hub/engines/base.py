@@ -12,7 +12,7 @@ from typing import Protocol
 
 from footplate_spec import Cause, CauseCode, JobSpec, Node
 
-__all__ = ["Attempt", "Engine", "EngineError", "NodesChanged", "Observation", "PlacedReplica"]
+__all__ = ["Attempt", "Complaint", "Engine", "EngineError", "NodesChanged", "Observation", "PlacedReplica"]
 
 
 class EngineError(Exception):
@@ -98,6 +98,21 @@ class Observation:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Complaint:
+    """Why replicas of an attempt have not begun, as the engine's own controllers tell it.
+
+    Parameters
+    ----------
+    role
+        Of these alone; None: of all.
+    """
+
+    attempt: str
+    role: str | None
+    message: str
+
+
 class NodesChanged:
     """Machines came, went or changed: `Engine.nodes` says how they are now."""
 
@@ -135,5 +150,5 @@ class Engine(Protocol):
     async def gone(self, holder: str, node: str) -> bool:
         """Whether it is certain that nothing of an incarnation lives, which was last seen on ``node``."""
 
-    def observe(self) -> AsyncIterator[Observation | NodesChanged]:
+    def observe(self) -> AsyncIterator[Observation | Complaint | NodesChanged]:
         """Everything that is there, then every change."""

@@ -142,12 +142,22 @@ def test_the_flavor_is_a_label_or_the_model(labels, flavor):
     "fields",
     [
         {"ready": "Unknown"},
-        {"spec": {"unschedulable": True}},
         {"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]}},
     ],
 )
 def test_a_node_that_takes_nothing_new_is_not_ready(fields):
     assert node_of(node(**fields), CLUSTER).ready is False
+
+
+@pytest.mark.parametrize(
+    "taints", [[], [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]]
+)
+def test_a_cordon_is_a_taint_and_no_trouble(taints):
+    found = node_of(node(spec={"unschedulable": True, "taints": taints}), CLUSTER)
+    assert ([taint.key for taint in found.taints], found.ready) == (
+        ["node.kubernetes.io/unschedulable"],
+        True,
+    )
 
 
 def test_a_node_says_which_taints_the_cluster_does_not_tolerate():

@@ -18,8 +18,8 @@ from footplate_hub.settings import ClusterSettings, Settings
 from footplate_hub.tokens import ReplicaId, ReplicaTokens
 from footplate_spec import Node
 
-from ..base import Attempt, EngineError, NodesChanged, Observation, PlacedReplica
-from . import names
+from ..base import Attempt, Complaint, EngineError, NodesChanged, Observation, PlacedReplica
+from . import names, warnings
 from .api import ApiError, ClusterApi, Gone
 from .informer import Informer
 from .manifest import Manifest
@@ -53,11 +53,16 @@ class KubernetesEngine:
         self._settings, self._cluster, self._tokens = settings, cluster, tokens
         self._reach, self._kind = cluster.kubernetes, KINDS[cluster.engine]
         self._api = ClusterApi(self._reach)
-        self._seen: asyncio.Queue[Observation | NodesChanged] = asyncio.Queue()
+        self._seen: asyncio.Queue[Observation | Complaint | NodesChanged] = asyncio.Queue()
         self._pods = [
             Informer(self._api, f"/api/v1/namespaces/{name}/pods", self._pod_changed, names.SELECTOR)
             for name in self._reach.all_namespaces
         ]
+        self._warnings = [
+            Informer(self._api, f"/api/v1/namespaces/{name}/events", self._warned, fields=warnings.SELECTOR)
+            for name in self._reach.all_namespaces
+        ]
+        self._made: dict[str, tuple[str, str | None]] = {}  # attempt and role of each object by its name
         self._nodes = Informer(self._api, "/api/v1/nodes", self._node_changed)
         self._known: dict[str, Node] = {}
         self._changed = asyncio.Event()
@@ -81,7 +86,7 @@ class KubernetesEngine:
                 await pods.sync()
         except (ApiError, Gone) as error:
             log.warning("cluster %s cannot be used yet: %s", self._cluster.name, error)
-        for informer in (self._nodes, *self._pods):
+        for informer in (self._nodes, *self._pods, *self._warnings):
             self._spawn(informer.run())
 
     async def stop(self) -> None:
@@ -140,7 +145,9 @@ class KubernetesEngine:
             raise refusal(error, self._cluster.name, self._reach.namespace) from error
 
     async def _create_for(self, owner: Manifest, manifest: Manifest) -> Manifest | None:
-        manifest["metadata"]["ownerReferences"] = [owner]
+        meta = manifest["metadata"]
+        meta["ownerReferences"] = [owner]
+        self._made[meta["name"]] = (meta["labels"][names.ATTEMPT], meta["labels"].get(names.ROLE))
         return await self._api.create(self._place(manifest), manifest)
 
     async def _make_again(
@@ -173,6 +180,7 @@ class KubernetesEngine:
             ) from error
         while self._living(attempt.id):
             await self._change(_LOOK_AGAIN)
+        self._made = {name: whose for name, whose in self._made.items() if whose[0] != attempt.id}
 
     async def kept(self) -> Collection[str]:
         """Nothing: what is on a claim is seen by pods alone, and stays until its owner removes it."""
@@ -210,7 +218,7 @@ class KubernetesEngine:
             self._certain.append(holder)
         return certain
 
-    async def observe(self) -> AsyncIterator[Observation | NodesChanged]:
+    async def observe(self) -> AsyncIterator[Observation | Complaint | NodesChanged]:
         """Pods that are there, then every change of them and of nodes."""
         while True:
             yield await self._seen.get()
@@ -229,6 +237,12 @@ class KubernetesEngine:
             before_told = observation(before, deleted=False)
         if told is not None and told != before_told and (before_told is None or before_told.alive):
             self._seen.put_nowait(told)
+
+    def _warned(self, _: Manifest | None, after: Manifest | None) -> None:
+        told = warnings.complaint(after) if after is not None else None
+        found = warnings.whose(told[0], self._made) if told is not None else None
+        if told is not None and found is not None:
+            self._seen.put_nowait(Complaint(*found, told[1]))
 
     def _node_changed(self, before: Manifest | None, after: Manifest | None) -> None:
         manifest = after or before

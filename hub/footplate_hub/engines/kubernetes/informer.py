@@ -30,9 +30,12 @@ class Informer:
         Called with an object before and after each change; None where it was not, or is not any more.
     """
 
-    def __init__(self, api: ClusterApi, path: str, told: Told, selector: str = "") -> None:
+    def __init__(
+        self, api: ClusterApi, path: str, told: Told, selector: str = "", *, fields: str = ""
+    ) -> None:
         self._api, self._path, self._told = api, path, told
         self._query = {"labelSelector": selector} if selector else {}
+        self._query |= {"fieldSelector": fields} if fields else {}
         self._version = ""
         self.items: dict[str, Manifest] = {}  # by uid
         self.trouble: str | None = None  # why the copy is not in step, if so

@@ -16,6 +16,7 @@ __all__ = ["node_of"]
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 _CLOSED = {"NoSchedule", "NoExecute"}
 _OF_KUBERNETES = "node.kubernetes.io/"  # what it says itself of a node that has trouble
+_CORDONED = Taint(key=f"{_OF_KUBERNETES}unschedulable", effect="NoSchedule")  # what somebody wanted
 
 
 def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node | None:
@@ -30,7 +31,7 @@ def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node | None:
     gpus = int(offered.get(cluster.kubernetes.gpu, 0))
     model = labels.get("nvidia.com/gpu.product")
     taints = _taints(manifest, cluster.kubernetes.tolerations)
-    trouble = any(taint.key.startswith(_OF_KUBERNETES) for taint in taints)
+    trouble = [t for t in taints if t.key.startswith(_OF_KUBERNETES) and t.key != _CORDONED.key]
     return Node(
         cluster=cluster.name,
         name=meta["name"],
@@ -41,7 +42,7 @@ def node_of(manifest: Manifest, cluster: ClusterSettings) -> Node | None:
         gpu_model=model,
         address=addresses.get("InternalIP") or addresses.get("Hostname") or meta["name"],
         labels=labels,
-        taints=[taint for taint in taints if not taint.key.startswith(_OF_KUBERNETES)],
+        taints=[taint for taint in taints if taint not in trouble],
         extended={
             name: int(amount)
             for name, amount in offered.items()
@@ -57,12 +58,13 @@ def _flavor(model: str | None) -> str:
 
 def _taints(manifest: Manifest, tolerations: Sequence[Toleration]) -> list[Taint]:
     """Those that keep jobs away which say nothing of them."""
-    found = [Taint.model_validate(taint) for taint in manifest.get("spec", {}).get("taints") or []]
+    spec = manifest.get("spec", {})
+    found = [Taint.model_validate(taint) for taint in spec.get("taints") or []]
+    if spec.get("unschedulable") and all(taint.key != _CORDONED.key for taint in found):
+        found.append(_CORDONED)  # its controller is about to
     return [taint for taint in found if taint.effect in _CLOSED and not tolerated(taint, tolerations)]
 
 
 def _ready(manifest: Manifest) -> bool:
-    if manifest.get("spec", {}).get("unschedulable"):
-        return False
     conditions = manifest.get("status", {}).get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
