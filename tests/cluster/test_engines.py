@@ -6,6 +6,9 @@ import asyncio
 
 import pytest
 
+from cluster.conftest import IMAGE
+from footplate_spec.units import parse_cpu
+
 MEET = """
 import os, socket, time
 rank, address, port = (int(os.environ['RANK']), os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))
@@ -206,6 +209,39 @@ async def test_several_clusters_and_a_namespace_for_each_group(plain, place, mon
     finally:
         await plain.stop()
         await plain.api.delete(f"/api/v1/namespaces/{other}")
+
+
+async def test_kubernetes_starts_all_of_a_gang_or_none(plain, place):
+    if place.whole is None:
+        pytest.skip("the cluster that is there may have no groups of pods")
+    [node] = (await plain.api.list("/api/v1/nodes"))[0]
+    left = parse_cpu(node["status"]["allocatable"]["cpu"]) - 75
+    pause = ["python3", "-c", "import time; time.sleep(600)"]
+    resources = {"requests": {"cpu": f"{left}m"}}
+    container = {"name": "c", "image": IMAGE, "command": pause, "resources": resources}
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "foreign"},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+    pods = f"/api/v1/namespaces/{plain.namespace}/pods"
+    await plain.api.create(pods, foreign)
+    async with asyncio.timeout(30):
+        while "nodeName" not in (await plain.api.get(f"{pods}/foreign"))["spec"]:
+            await asyncio.sleep(0.1)
+    # Two roles, so two Jobs: a Job's own group would not hold both.
+    roles = [{"name": name, "resources": {"cpu": "50m", "memory": "64Mi"}} for name in ("one", "two")]
+    job = await plain.submit("print(1)", roles=roles)
+
+    def told(seen):
+        replicas = seen["attempts"][-1]["replicas"] if seen["attempts"] else []
+        return len(replicas) == 2 and all("not found a place" in one["message"] for one in replicas)
+
+    await plain.until(job, told)
+    assert all("nodeName" not in pod["spec"] for pod in await plain.pods(job))  # one alone would fit
+    await plain.api.delete(f"{pods}/foreign", gracePeriodSeconds=0)
+    assert (await plain.ended(job))["state"] == "succeeded"
 
 
 async def test_kueue_lets_a_job_start_when_its_queue_has_room(plain, place, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -48,7 +49,7 @@ SETTINGS = {
 def made(engine: str, namespace: str = "jobs") -> list[dict]:
     of = attempt(**FULL)
     again = PlacedReplica("worker", 1, "n2", execution=2)
-    with_all = context(of, **SETTINGS, namespace=namespace)
+    with_all = replace(context(of, **SETTINGS, namespace=namespace), gangs=True)
     return [*render(of, with_all, KINDS[engine]), render_again(of, again, with_all, KINDS[engine], 0)]
 
 

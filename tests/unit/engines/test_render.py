@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -305,6 +306,21 @@ def test_tensorflows_roles_are_a_tfjob(engine):
     assert refused == "TFJobs with more than one chief or evaluator"
     alone = attempt(roles=[{"replicas": 2}])
     assert render(alone, context(alone), KINDS[engine])[-1]["kind"] == "PyTorchJob"
+
+
+def test_a_gang_is_a_group_of_pods_where_the_server_has_such():
+    of = attempt(roles=[{"replicas": 2}, {"name": "chief"}])
+    with_gangs = replace(context(of), gangs=True)
+    group, *jobs = [one for one in render(of, with_gangs, KINDS["kubernetes"]) if "spec" in one][1:]
+    assert (group["kind"], group["spec"]["schedulingPolicy"]) == ("PodGroup", {"gang": {"minCount": 3}})
+    assert [job["spec"]["template"]["spec"]["schedulingGroup"] for job in jobs] == [
+        {"podGroupName": group["metadata"]["name"]}
+    ] * 2
+    again = render_again(of, PlacedReplica("worker", 1, "n1", 2), with_gangs, KINDS["kubernetes"], 0)
+    assert "schedulingGroup" not in again["spec"]["template"]["spec"]  # the others run
+    alone = attempt()
+    kinds = [one["kind"] for one in render(alone, replace(context(alone), gangs=True), KINDS["kubernetes"])]
+    assert "PodGroup" not in kinds
 
 
 @pytest.mark.parametrize("engine", sorted(KINDS))

@@ -87,6 +87,16 @@ class ClusterApi:
         """One object, or one page of a list."""
         return await self._ask("GET", path, query=query)
 
+    async def serves(self, version: str) -> bool:
+        """Whether the server has an API group in this version."""
+        try:
+            await self.get(f"/apis/{version}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     async def create(self, path: str, manifest: Manifest, **query: str | int) -> Manifest | None:
         """Create an object; None if there is one of that name."""
         try:

@@ -26,7 +26,7 @@ from .manifest import Manifest
 from .nodes import node_of
 from .pods import ended, index_of, observation, surely_ended
 from .refusals import refusal
-from .render import KINDS, Context, render, render_again
+from .render import GANGS, KINDS, Context, render, render_again
 from .shipping import Shipping
 
 __all__ = ["KubernetesEngine"]
@@ -68,6 +68,7 @@ class KubernetesEngine:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._agent = Shipping(self._api)
+        self._gangs: bool | None = None  # whether the server has groups of pods
         self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
         self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
 
@@ -111,8 +112,10 @@ class KubernetesEngine:
         namespace = self._namespace(attempt)
         try:
             agent = await self._agent.ship(namespace)
+            if self._gangs is None:
+                self._gangs = await self._api.serves(GANGS)
         except (ApiError, Gone) as error:
-            raise refusal(error, self._cluster.name, self._reach.namespace) from error
+            raise refusal(error, self._cluster.name, namespace) from error
         context = Context(
             settings=self._reach,
             agent=agent,
@@ -124,6 +127,7 @@ class KubernetesEngine:
             },
             indexes=self._settings.indexes.model_dump(mode="json"),
             log_limit=self._settings.limits.log,
+            gangs=self._gangs,
         )
         first, *rest = render(attempt, context, self._kind)
         try:
@@ -142,7 +146,7 @@ class KubernetesEngine:
                 if replica.execution > 1 or self._pods_of(attempt.id, replica):
                     await self._make_again(attempt, replica, context, reference)
         except (ApiError, Gone) as error:
-            raise refusal(error, self._cluster.name, self._reach.namespace) from error
+            raise refusal(error, self._cluster.name, namespace) from error
 
     async def _create_for(self, owner: Manifest, manifest: Manifest) -> Manifest | None:
         meta = manifest["metadata"]

@@ -41,6 +41,8 @@ class Context:
         By role and index.
     indexes, log_limit
         As the service's settings say.
+    gangs
+        Whether the server has pod groups of its own.
     """
 
     settings: KubernetesSettings
@@ -49,6 +51,7 @@ class Context:
     tokens: Mapping[tuple[str, int], str]
     indexes: Mapping[str, Any]
     log_limit: int
+    gangs: bool = False
 
 
 def root(attempt: Attempt) -> Manifest:

@@ -12,6 +12,7 @@ from ...base import Attempt, PlacedReplica
 from .. import names
 from ..manifest import Manifest
 from .common import Context, as_again, pod_template
+from .podgroup import join, podgroup
 
 __all__ = ["FIRST", "INDEX", "again", "over", "refused", "workloads"]
 
@@ -26,11 +27,16 @@ def refused(spec: JobSpec) -> str | None:
 
 
 def workloads(attempt: Attempt, context: Context) -> list[Manifest]:
-    """A Job for each role."""
-    return [
+    """A Job for each role, and a group for all their pods where the server knows such."""
+    jobs = [
         _job(attempt, role, names.object_name(attempt.id, role.name), role.fewest, context)
         for role in attempt.spec.roles
     ]
+    if not context.gangs or attempt.spec.replicas == 1:
+        return jobs
+    for one in jobs:
+        join(attempt, one["spec"]["template"])
+    return [podgroup(attempt), *jobs]
 
 
 def again(attempt: Attempt, role: Role, replica: PlacedReplica, name: str, context: Context) -> Manifest:
