@@ -27,14 +27,20 @@ class Persons:
         self._is_limited: Mask = np.zeros(0, np.bool_)  # of each person
         self._of_owner: dict[str, list[int]] = {}
         self._left: NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)  # attempts, GPUs
-        self._stale: set[str] = set()
+        self._stale: set[str] = set()  # owners
+        self._started: set[str] = set()  # the same, once more when the next pass begins without them
 
     def stale(self, owners: Iterable[str]) -> None:
         """What counts against these has changed since it was looked at."""
         self._stale.update(owners)
 
-    def look(self, quotas: Quotas) -> None:
-        """Take in who is new, and what has changed."""
+    def begin(self, quotas: Quotas) -> None:
+        """Look at who is new and at what has changed, when a pass begins."""
+        self._stale |= self._started
+        self._started.clear()
+        self._look(quotas)
+
+    def _look(self, quotas: Quotas) -> None:
         members = self._columns.persons
         new = members[len(self._left) :]
         if new:
@@ -59,8 +65,11 @@ class Persons:
         self._refuse(found, np.flatnonzero(self._is_limited[self._columns.person]), gpus)
         return found
 
-    def again(self, refused: Mask, owners: Iterable[str], gpus: Ids) -> None:
-        """Bring what was `refused` in step with what changed for some."""
+    def again(self, quotas: Quotas, refused: Mask, owners: set[str], gpus: Ids) -> None:
+        """Bring what was `refused` in step with what a pass let some owners start."""
+        self._started |= owners
+        self._stale |= owners
+        self._look(quotas)
         changed = np.zeros(len(self._left), np.bool_)
         for owner in owners:
             changed[self._of_owner.get(owner, [])] = True

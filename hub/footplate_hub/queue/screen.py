@@ -36,7 +36,7 @@ class Screen:
         standing.changed.clear()
         self._kept = np.zeros(len(forms), np.bool_)
         self._persons, self._gpus = persons, forms.gpus[columns.slot_shape[columns.slot]]
-        persons.look(standing.quotas)
+        persons.begin(standing.quotas)
         self._refused = persons.refused(self._gpus)
         self._budgets = BudgetRows(columns, forms, standing.budgets)
         held = [held_at(snapshot, cluster) for cluster in forms.nodes.clusters]
@@ -131,10 +131,7 @@ class Screen:
         """Take in what changed since it was looked at; whether anything did."""
         standing, forms = self._standing, self._forms
         if standing.started:
-            self._persons.stale(standing.started)
-            self._persons.look(standing.quotas)
-            self._persons.stale(standing.started)  # the next pass begins without them
-            self._persons.again(self._refused, standing.started, self._gpus)
+            self._persons.again(standing.quotas, self._refused, standing.started, self._gpus)
             standing.started.clear()
         self._budgets.look_again()
         if not standing.changed:

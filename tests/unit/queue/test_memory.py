@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from footplate_hub.queue.memory import Memory
 from footplate_hub.queue.model import Plan, Running, Snapshot, Workload
 from footplate_hub.queue.schedule import schedule
+from proofs.queue.lives import prove
 from support.random_worlds import random_world
 
 
@@ -29,7 +30,13 @@ def gone_on(rng: random.Random, snapshot: Snapshot, plan: Plan, now: float) -> S
     ]
     running += [
         Running(
-            a.workload.id, a.workload.group, a.placements, a.workload.priority, ends=now + 50, started=now
+            a.workload.id,
+            a.workload.group,
+            a.placements,
+            a.workload.priority,
+            ends=now + 50,
+            started=now,
+            owner=a.workload.owner,
         )
         for a in started.values()
     ]
@@ -63,6 +70,11 @@ def test_a_pass_that_remembers_decides_and_says_the_same(seed):
         assert said(plan) == said(schedule(snapshot, now))
         now += 10.0
         snapshot = gone_on(rng, snapshot, plan, now)
+
+
+def test_whoever_was_at_a_limit_in_one_pass_is_not_in_the_next_when_theirs_has_ended():
+    found = prove(998)  # one person starts, then another, and the first one's attempt ends
+    assert found.examples == {}
 
 
 @pytest.mark.parametrize("seed", range(20))
