@@ -1,4 +1,4 @@
-"""A whole cluster: control plane, one node and the images, and nothing of it left behind."""
+"""A whole cluster: control plane, one node and the images, or many fake nodes; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from . import images, tools
 from .engines import Engines
+from .kwok import start_kwok
 from .node import start_node, tidy_cgroups
 from .plane import ADDRESS, Plane
 
-__all__ = ["Whole", "whole_cluster"]
+__all__ = ["Whole", "fake_cluster", "whole_cluster"]
 
 
 @dataclass
@@ -36,9 +37,7 @@ class Whole:
 def whole_cluster() -> Iterator[Whole]:
     """Start one; its programs are compiled first where they are not there."""
     tools.build()
-    folder = Path(tempfile.mkdtemp(prefix="fpk-"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    folder, port = _place()
     made = [folder / "pause.tar", folder / "python.tar"]
     images.make_pause(made[0])
     images.make_python(made[1])
@@ -55,3 +54,26 @@ def whole_cluster() -> Iterator[Whole]:
         plane.end()
         tidy_cgroups(port)
         shutil.rmtree(folder)
+
+
+@contextmanager
+def fake_cluster(nodes: int, gpus: int) -> Iterator[Whole]:
+    """Start a real control plane whose nodes are KWOK's: their pods run, and nothing in them."""
+    tools.build(("etcd", "kubernetes", "coredns", "kwok"))
+    folder, port = _place()
+    plane = Plane(folder / "cluster", port)
+    engines = Engines(plane)
+    try:
+        plane.start()
+        start_kwok(plane, nodes, gpus)
+        yield Whole(plane, engines)
+    finally:
+        engines.end()
+        plane.end()
+        shutil.rmtree(folder)
+
+
+def _place() -> tuple[Path, int]:
+    """A folder, and a port for the API."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return Path(tempfile.mkdtemp(prefix="fpk-")), free.getsockname()[1]
