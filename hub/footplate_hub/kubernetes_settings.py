@@ -49,6 +49,8 @@ class KubernetesSettings(Submitted):
         Where jobs run; it must exist.
     namespaces
         Where jobs of each group and of those below it run instead. With any, groups without one run none.
+    qps, burst
+        Requests a second that the server is sent in the long run, and how many may go at once.
     image
         What replicas run in: it must have a Python.
     service
@@ -82,6 +84,8 @@ class KubernetesSettings(Submitted):
     context: str | None = None
     namespace: Namespace = "footplate"
     namespaces: dict[GroupPath, Namespace] = Field(default_factory=dict)
+    qps: Annotated[float, Field(gt=0)] = 200.0
+    burst: Annotated[int, Field(ge=1)] = 400
     image: Annotated[str, Field(min_length=1)]
     service: str | None = None
     checkpoints: CheckpointSettings | None = None

@@ -55,6 +55,7 @@ _WAIT_FOR_MASTER = """- name: init-pytorch
   imagePullPolicy: IfNotPresent
   command: [python3, -c, "import socket,time\\nwhile 1:\\n try: socket.gethostbyname('{{.MasterAddr}}'); break\\n except OSError: time.sleep(.5)"]
 """  # noqa: E501 - one command
+_RATE = ("--kube-api-qps=200", "--kube-api-burst=400")  # as the plane's own controllers, and Footplate
 _LOCAL = "internalCertManagement: {enable: false}\nleaderElection: {leaderElect: false}\n"
 
 Manifest = dict[str, Any]
@@ -66,6 +67,7 @@ class Engines:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self.machines: dict[str, Machine] = {}
+        self._hooks: dict[str, list[tuple[str, str]]] = {}  # kind and name of webhook configurations
 
     def start(self, name: str) -> None:
         """Start an engine, and what it needs, and wait until it answers."""
@@ -83,6 +85,12 @@ class Engines:
             "kueue": self._kueue,
         }
         starts[name]()
+
+    def stop(self, name: str) -> None:
+        """End one, and have nobody ask its webhooks any more."""
+        self.machines.pop(name).end()
+        for kind, hook in self._hooks.pop(name, ()):
+            self._plane.kubectl("delete", kind, hook)
 
     def end(self) -> None:
         """End all."""
@@ -108,9 +116,9 @@ class Engines:
         config = source(name, _MODULES[name]) / "installer/helm/chart/volcano/config/volcano-scheduler.conf"
         self._run(
             name, "scheduler", way, f"--scheduler-conf={config}", "--leader-elect=false",
-            "--schedule-period=200ms", "--logtostderr", "--cache-dumper=false",
+            "--schedule-period=200ms", "--logtostderr", "--cache-dumper=false", *_RATE,
         )  # fmt: skip
-        self._run(name, "controller-manager", way, "--leader-elect=false", "--logtostderr")
+        self._run(name, "controller-manager", way, "--leader-elect=false", "--logtostderr", *_RATE)
         queue = "/apis/scheduling.volcano.sh/v1beta1/queues/default"  # the scheduler makes it, some time
         until(lambda: self._plane.api("GET", queue)["status"]["state"] == "Open", 60, "Volcano's queue")
 
@@ -185,6 +193,7 @@ class Engines:
             name,
             "apiVersion: config.kueue.x-k8s.io/v1beta2\nkind: Configuration\nnamespace: kueue-system\n"
             "leaderElection: {leaderElect: false}\nmetrics: {bindAddress: '0'}\n"
+            "clientConnection: {qps: 200, burst: 400}\n"
             "internalCertManagement: {enable: true, webhookServiceName: kueue-webhook-service, "
             "webhookSecretName: kueue-webhook-server-cert}\nintegrations: {frameworks: [batch/job]}\n",
         )
@@ -251,6 +260,7 @@ class Engines:
             one["webhooks"] = [hook for hook in one["webhooks"] if hook["name"] not in left_out]
             for hook in one["webhooks"]:
                 hook["clientConfig"] = self._hook(name, hook["clientConfig"], port)
+        self._hooks[name] = [(one["kind"], one["metadata"]["name"]) for one in configurations]
         return configurations
 
     def _hook(self, name: str, config: Manifest, port: int) -> Manifest:

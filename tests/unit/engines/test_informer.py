@@ -22,13 +22,14 @@ class Server:
         self.lists, self.watches = list(lists), list(watches)
         self.asked: list[str] = []
 
-    async def list(self, path, **query):
+    async def list(self, path, *, keep, **query):
         while not self.lists:
             await asyncio.sleep(0.001)
         found = self.lists.pop(0)
         if isinstance(found, Exception):
             raise found
-        return found
+        items, version = found
+        return [keep(item) for item in items], version
 
     async def watch(self, path, version, **query):
         self.asked.append(version)
@@ -106,3 +107,21 @@ async def test_trouble_is_remembered_until_it_is_over(monkeypatch):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_not_kept_is_not_told():
+    server = Server([([{**item("a", 1), "long": 1}], "1")], [[("ADDED", {**item("b", 2), "long": 1})]])
+    told = []
+    copy = Informer(
+        server,
+        "/pods",
+        lambda before, after: told.append(after),
+        keep=lambda whole: {"metadata": whole["metadata"]},
+    )
+    await copy.sync()
+    task = asyncio.create_task(copy.run())
+    async with asyncio.timeout(5):
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    assert told == [item("a", 1), item("b", 2)] == list(copy.items.values())

@@ -6,7 +6,7 @@ import pytest
 
 from footplate_hub.engines.kubernetes import names
 from footplate_hub.engines.kubernetes.nodes import node_of
-from footplate_hub.engines.kubernetes.pods import ended, observation
+from footplate_hub.engines.kubernetes.pods import ended, kept, observation
 from footplate_hub.settings import ClusterSettings
 
 
@@ -180,3 +180,21 @@ def test_a_node_without_the_selectors_labels_is_not_for_jobs():
     cluster = ClusterSettings.model_validate(made)
     assert node_of(node(labels={"pool": "web"}), cluster) is None
     assert node_of(node(labels={"pool": "jobs"}), cluster).name == "n1"
+
+
+def test_what_is_kept_of_a_pod_tells_the_same_as_all_of_it():
+    whole = pod("Failed", **container(terminated={"exitCode": 137, "reason": "OOMKilled"}))
+    whole["metadata"] |= {"managedFields": [{}], "name": "p", "namespace": "n", "resourceVersion": "7"}
+    whole["spec"]["containers"] = [{"name": "main"}]
+    whole["status"]["podIPs"] = [{"ip": "10.0.0.1"}]
+    little = kept(whole)
+    assert observation(little, deleted=False) == observation(whole, deleted=False)
+    assert little["metadata"].keys() == {
+        "uid",
+        "labels",
+        "annotations",
+        "name",
+        "namespace",
+        "resourceVersion",
+    }
+    assert (little["spec"], little["status"].keys()) == ({"nodeName": "n1"}, {"phase", "containerStatuses"})

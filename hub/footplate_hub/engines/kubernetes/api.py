@@ -8,7 +8,7 @@ one.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from footplate_hub.settings import KubernetesSettings
 
 from ..base import EngineError
 from .manifest import Manifest
+from .pace import Pace
 
 __all__ = ["ApiError", "ClusterApi", "Gone"]
 
@@ -51,6 +52,7 @@ class ClusterApi:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
+        self._pace = Pace(settings.qps, settings.burst)
         self._client: client.ApiClient | None = None
 
     async def connect(self) -> None:
@@ -119,13 +121,15 @@ class ClusterApi:
         """Merge a change into an object."""
         return await self._ask("PATCH", path, body=change, content="application/merge-patch+json")
 
-    async def list(self, path: str, **query: str | int) -> tuple[list[Manifest], str]:
-        """A whole list, and the resource version from which it can be watched."""
+    async def list(
+        self, path: str, *, keep: Callable[[Manifest], Manifest] = lambda item: item, **query: str | int
+    ) -> tuple[list[Manifest], str]:
+        """What is kept of a whole list, and the resource version from which it can be watched."""
         items: list[Manifest] = []
         more = ""
         while True:
             page = await self.get(path, limit=_PAGE, **({"continue": more} if more else {}), **query)
-            items += page.get("items") or []
+            items += map(keep, page.get("items") or [])
             more = page["metadata"].get("continue", "")
             if not more:
                 return items, page["metadata"]["resourceVersion"]
@@ -187,6 +191,7 @@ class ClusterApi:
         timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109 - of the connection, not of a task
     ) -> aiohttp.ClientResponse:
         assert self._client is not None, "connect first"
+        await self._pace.turn()
         headers: dict[str, str] = {"Accept": "application/json", "Content-Type": content}
         params: list[tuple[str, str | int]] = list((query or {}).items())
         await self._client.update_params_for_auth(headers, params, ["BearerToken"])

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +23,8 @@ from .api import ApiError, ClusterApi, Gone
 from .informer import Informer
 from .manifest import Manifest
 from .nodes import node_of
-from .pods import ended, index_of, observation, surely_ended
+from .podindex import PodIndex
+from .pods import ended, index_of, kept, observation, surely_ended
 from .refusals import refusal
 from .render import GANGS, KINDS, Context, render, render_again
 from .shipping import Shipping
@@ -55,20 +55,25 @@ class KubernetesEngine:
         self._api = ClusterApi(self._reach)
         self._seen: asyncio.Queue[Observation | Complaint | NodesChanged] = asyncio.Queue()
         self._pods = [
-            Informer(self._api, f"/api/v1/namespaces/{name}/pods", self._pod_changed, names.SELECTOR)
+            Informer(
+                self._api, f"/api/v1/namespaces/{name}/pods", self._pod_changed, names.SELECTOR, keep=kept
+            )
             for name in self._reach.all_namespaces
         ]
         self._warnings = [
             Informer(self._api, f"/api/v1/namespaces/{name}/events", self._warned, fields=warnings.SELECTOR)
             for name in self._reach.all_namespaces
         ]
+        self._index = PodIndex()
         self._made: dict[str, tuple[str, str | None]] = {}  # attempt and role of each object by its name
+        self._made_of: defaultdict[str, set[str]] = defaultdict(set)  # names by attempt
         self._nodes = Informer(self._api, "/api/v1/nodes", self._node_changed)
         self._known: dict[str, Node] = {}
-        self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._agent = Shipping(self._api)
         self._gangs: bool | None = None  # whether the server has groups of pods
+        self._discovering = asyncio.Lock()
+        self._deleting: set[str] = set()
         self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
         self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
 
@@ -112,8 +117,9 @@ class KubernetesEngine:
         namespace = self._namespace(attempt)
         try:
             agent = await self._agent.ship(namespace)
-            if self._gangs is None:
-                self._gangs = await self._api.serves(GANGS)
+            async with self._discovering:
+                if self._gangs is None:
+                    self._gangs = await self._api.serves(GANGS)
         except (ApiError, Gone) as error:
             raise refusal(error, self._cluster.name, namespace) from error
         context = Context(
@@ -151,7 +157,9 @@ class KubernetesEngine:
     async def _create_for(self, owner: Manifest, manifest: Manifest) -> Manifest | None:
         meta = manifest["metadata"]
         meta["ownerReferences"] = [owner]
-        self._made[meta["name"]] = (meta["labels"][names.ATTEMPT], meta["labels"].get(names.ROLE))
+        attempt = meta["labels"][names.ATTEMPT]
+        self._made[meta["name"]] = (attempt, meta["labels"].get(names.ROLE))
+        self._made_of[attempt].add(meta["name"])
         return await self._api.create(self._place(manifest), manifest)
 
     async def _make_again(
@@ -170,9 +178,16 @@ class KubernetesEngine:
 
     async def delete(self, attempt: Attempt, *, patience: float = 10.0) -> None:
         """Let its pods end, delete what it is made of, and wait until no pod is left."""
+        self._deleting.add(attempt.id)
+        try:
+            await self._delete(attempt, patience)
+        finally:
+            self._deleting.discard(attempt.id)
+
+    async def _delete(self, attempt: Attempt, patience: float) -> None:
         end = asyncio.get_running_loop().time() + patience
         while self._living(attempt.id) and (left := end - asyncio.get_running_loop().time()) > 0:
-            await self._change(left)
+            await self._index.change(attempt.id, left)
         try:
             for pod in self._living(attempt.id):
                 await self._api.delete(self._path_of(pod), gracePeriodSeconds=0)
@@ -183,8 +198,10 @@ class KubernetesEngine:
                 f"Cluster {self._cluster.name} did not remove {attempt.id}: {error}."
             ) from error
         while self._living(attempt.id):
-            await self._change(_LOOK_AGAIN)
-        self._made = {name: whose for name, whose in self._made.items() if whose[0] != attempt.id}
+            await self._index.change(attempt.id, _LOOK_AGAIN)
+        self._index.forget(attempt.id)
+        for name in self._made_of.pop(attempt.id, ()):
+            self._made.pop(name, None)
 
     async def kept(self) -> Collection[str]:
         """Nothing: what is on a claim is seen by pods alone, and stays until its owner removes it."""
@@ -199,12 +216,12 @@ class KubernetesEngine:
         A kubelet that speaks to the API server ends what it finds deleted there within seconds. One that
         does not may let it run on, and nobody can tell.
         """
-        pod = self._pod(holder)
+        pod = self._index.get(holder)
         if pod is None:
             with contextlib.suppress(ApiError, Gone):
                 for pods in self._pods:
                     await pods.sync()
-            pod = self._pod(holder)
+            pod = self._index.get(holder)
         if pod is not None:
             return ended(pod)
         if holder in self._certain:
@@ -228,10 +245,12 @@ class KubernetesEngine:
             yield await self._seen.get()
 
     def _pod_changed(self, before: Manifest | None, after: Manifest | None) -> None:
-        self._changed.set()
+        self._index.take(before, after)
         pod = after or before
         assert pod is not None
         if after is None and not surely_ended(pod):
+            if (pod["metadata"].get("labels") or {}).get(names.ATTEMPT) in self._deleting:
+                return  # nobody wants to know how it ended
             self._spawn(self._make_certain(pod))
             return
         if after is None:
@@ -275,12 +294,6 @@ class KubernetesEngine:
         self._tasks.append(task)
         task.add_done_callback(self._tasks.remove)
 
-    def _pod(self, uid: str) -> Manifest | None:
-        return next((pods.items[uid] for pods in self._pods if uid in pods.items), None)
-
-    def _all_pods(self) -> Iterator[Manifest]:
-        return itertools.chain.from_iterable(pods.items.values() for pods in self._pods)
-
     def _namespace(self, attempt: Attempt) -> str:
         namespace = self._reach.namespace_of(attempt.group)
         if namespace is None:
@@ -293,25 +306,12 @@ class KubernetesEngine:
     def _pods_of(self, attempt: str, replica: PlacedReplica) -> list[Manifest]:
         return [
             pod
-            for pod in self._all_pods()
-            if pod["metadata"]["labels"].get(names.ATTEMPT) == attempt
-            and pod["metadata"]["labels"].get(names.ROLE) == replica.role
-            and index_of(pod) == replica.index
+            for pod in self._index.of(attempt)
+            if pod["metadata"]["labels"].get(names.ROLE) == replica.role and index_of(pod) == replica.index
         ]
 
     def _living(self, attempt: str) -> list[Manifest]:
-        return [
-            pod
-            for pod in self._all_pods()
-            if pod["metadata"]["labels"].get(names.ATTEMPT) == attempt and not ended(pod)
-        ]
-
-    async def _change(self, seconds: float) -> None:
-        self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
+        return [pod for pod in self._index.of(attempt) if not ended(pod)]
 
     def _place(self, manifest: Manifest) -> str:
         version = manifest["apiVersion"]

@@ -28,12 +28,21 @@ class Informer:
     ----------
     told
         Called with an object before and after each change; None where it was not, or is not any more.
+    keep
+        What is kept of an object; unset: all of it.
     """
 
     def __init__(
-        self, api: ClusterApi, path: str, told: Told, selector: str = "", *, fields: str = ""
+        self,
+        api: ClusterApi,
+        path: str,
+        told: Told,
+        selector: str = "",
+        *,
+        fields: str = "",
+        keep: Callable[[Manifest], Manifest] = lambda item: item,
     ) -> None:
-        self._api, self._path, self._told = api, path, told
+        self._api, self._path, self._told, self._keep = api, path, told, keep
         self._query = {"labelSelector": selector} if selector else {}
         self._query |= {"fieldSelector": fields} if fields else {}
         self._version = ""
@@ -48,7 +57,7 @@ class Informer:
         ApiError
             If the server does not give it.
         """
-        found, self._version = await self._api.list(self._path, **self._query)
+        found, self._version = await self._api.list(self._path, keep=self._keep, **self._query)
         now = {item["metadata"]["uid"]: item for item in found}
         before, self.items = self.items, now
         for uid in before.keys() - now.keys():
@@ -82,12 +91,13 @@ class Informer:
             self.trouble = None
             if kind == "BOOKMARK":
                 continue
-            uid = item["metadata"]["uid"]
+            kept = self._keep(item)
+            uid = kept["metadata"]["uid"]
             if kind == "DELETED":
-                self._told(self.items.pop(uid, item), None)
+                self._told(self.items.pop(uid, kept), None)
             else:
-                before, self.items[uid] = self.items.get(uid), item
-                self._tell(before, item)
+                before, self.items[uid] = self.items.get(uid), kept
+                self._tell(before, kept)
 
     def _tell(self, before: Manifest | None, after: Manifest) -> None:
         if before is None or before["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]:

@@ -23,6 +23,7 @@ class Shipping:
         self._api = api
         self._archive = b""
         self._there: set[str] = set()
+        self._lock = asyncio.Lock()  # hundreds of attempts may ask at once
 
     async def ship(self, namespace: str) -> str:
         """Have the agent there; the name of its ConfigMap.
@@ -32,6 +33,10 @@ class Shipping:
         ApiError
             If the cluster does not take it.
         """
+        async with self._lock:
+            return await self._ship(namespace)
+
+    async def _ship(self, namespace: str) -> str:
         if not self._archive:
             self._archive = await asyncio.to_thread(_archive)
         name = f"footplate-agent-{hashlib.sha256(self._archive).hexdigest()[:12]}"
