@@ -18,7 +18,7 @@ from footplate_hub.engines.kubernetes.api import ClusterApi, Gone
 from footplate_hub.settings import KubernetesSettings
 from support.platform import Platform, platform
 
-__all__ = ["NAMESPACE", "Scene", "Watcher", "absent", "scene"]
+__all__ = ["NAMESPACE", "Scene", "Watcher", "absent", "cluster_alone", "platform_on", "scene"]
 
 NAMESPACE = "bench"
 _SETTINGS = """\
@@ -48,14 +48,26 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(nodes: int, gpus: int = 8) -> Iterator[Scene]:
-    """A cluster of so many nodes, and a platform that uses it."""
+def cluster_alone(nodes: int, gpus: int = 8) -> Iterator[Whole]:
+    """A cluster of so many nodes with the namespace for jobs."""
     with fake_cluster(nodes, gpus) as whole:
-        plane = whole.plane
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        plane.api("POST", "/api/v1/namespaces", namespace)
-        with platform(_SETTINGS.format(kubeconfig=plane.kubeconfig, namespace=NAMESPACE)) as running:
-            yield Scene(whole, running)
+        whole.plane.api("POST", "/api/v1/namespaces", namespace)
+        yield whole
+
+
+@contextlib.contextmanager
+def platform_on(kubeconfig: str) -> Iterator[Platform]:
+    """A platform that uses a cluster."""
+    with platform(_SETTINGS.format(kubeconfig=kubeconfig, namespace=NAMESPACE)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def scene(nodes: int) -> Iterator[Scene]:
+    """A cluster of so many nodes, and a platform that uses it."""
+    with cluster_alone(nodes) as whole, platform_on(whole.plane.kubeconfig) as running:
+        yield Scene(whole, running)
 
 
 class Watcher:
@@ -98,6 +110,7 @@ class Watcher:
                 with contextlib.suppress(Gone):
                     async for kind, item in api.watch(self._path, version):
                         version = item["metadata"]["resourceVersion"]
-                        self._told(time.time(), kind, item)
+                        if kind != "BOOKMARK":
+                            self._told(time.time(), kind, item)
         finally:
             await api.close()
