@@ -108,7 +108,13 @@ class KubernetesEngine:
         return list(self._known.values())
 
     async def apply(self, attempt: Attempt) -> None:
-        """Create what is not there: all of it, or the pod of a replica that is to run again."""
+        """Create what is not there: all of it, or the pod of a replica that is to run again.
+
+        Pods are made last, so where each replica has one nothing is missing, and the server is not asked: so
+        it is with nearly all after a restart of the service.
+        """
+        if self._has_pods(attempt):
+            return
         for mount in attempt.spec.mounts:
             if mount.volume not in self._reach.volumes:
                 raise EngineError(
@@ -309,6 +315,10 @@ class KubernetesEngine:
             for pod in self._index.of(attempt)
             if pod["metadata"]["labels"].get(names.ROLE) == replica.role and index_of(pod) == replica.index
         ]
+
+    def _has_pods(self, attempt: Attempt) -> bool:
+        living = {(p["metadata"]["labels"].get(names.ROLE), index_of(p)) for p in self._living(attempt.id)}
+        return all((replica.role, replica.index) in living for replica in attempt.replicas)
 
     def _living(self, attempt: str) -> list[Manifest]:
         return [pod for pod in self._index.of(attempt) if not ended(pod)]
