@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from footplate_hub.engines.kubernetes import names
@@ -53,3 +55,36 @@ async def test_all_of_it_where_one_has_none_that_lives(engine, there):
         engine._pod_changed(None, one)
     with pytest.raises(AskedError):
         await engine.apply(ATTEMPT)
+
+
+class Slow:
+    """A server that takes its time for what is created, and tells what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.asked_once, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def serves(self, version):
+        return False
+
+    async def create(self, path, manifest):
+        self.asked.append(f"create {manifest['metadata']['name']}")
+        self.asked_once.set()
+        await self.go_on.wait()
+        return {"metadata": {**manifest["metadata"], "uid": "u"}}
+
+    async def delete(self, path, **options):
+        self.asked.append(f"delete {path.rpartition('/')[2]}")
+
+
+async def test_what_is_being_made_is_removed_after_the_last_of_it(engine):
+    server = engine._api = engine._agent._api = Slow()
+    applying = asyncio.create_task(engine.apply(ATTEMPT))
+    await asyncio.wait_for(server.asked_once.wait(), 20)
+    deleting = asyncio.create_task(engine.delete(ATTEMPT, patience=0))
+    await asyncio.sleep(0)
+    late = asyncio.create_task(engine.apply(ATTEMPT))
+    server.go_on.set()
+    await asyncio.gather(applying, deleting, late)
+    name = names.object_name(ATTEMPT.id)
+    assert server.asked[1:] == [f"create {name}", f"delete {name}"]  # the first was the agent's

@@ -73,6 +73,7 @@ class KubernetesEngine:
         self._agent = Shipping(self._api)
         self._gangs: bool | None = None  # whether the server has groups of pods
         self._discovering = asyncio.Lock()
+        self._changing: dict[str, asyncio.Lock] = {}  # by attempt: it is made or removed, not both at once
         self._deleting: set[str] = set()
         self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
         self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
@@ -113,8 +114,13 @@ class KubernetesEngine:
         Pods are made last, so where each replica has one nothing is missing, and the server is not asked: so
         it is with nearly all after a restart of the service.
         """
-        if self._has_pods(attempt):
+        if attempt.id in self._deleting:
             return
+        async with self._changing.setdefault(attempt.id, asyncio.Lock()):
+            if attempt.id not in self._deleting and not self._has_pods(attempt):
+                await self._apply(attempt)
+
+    async def _apply(self, attempt: Attempt) -> None:
         for mount in attempt.spec.mounts:
             if mount.volume not in self._reach.volumes:
                 raise EngineError(
@@ -153,6 +159,8 @@ class KubernetesEngine:
                 "uid": owner["metadata"]["uid"],
             }
             for manifest in rest:
+                if attempt.id in self._deleting:
+                    return
                 await self._create_for(reference, manifest)
             for replica in attempt.replicas:
                 if replica.execution > 1 or self._pods_of(attempt.id, replica):
@@ -186,7 +194,10 @@ class KubernetesEngine:
         """Let its pods end, delete what it is made of, and wait until no pod is left."""
         self._deleting.add(attempt.id)
         try:
-            await self._delete(attempt, patience)
+            # What is being made of it just now would outlive what owns it.
+            async with self._changing.setdefault(attempt.id, asyncio.Lock()):
+                await self._delete(attempt, patience)
+            self._changing.pop(attempt.id, None)
         finally:
             self._deleting.discard(attempt.id)
 
