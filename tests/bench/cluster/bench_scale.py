@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import psutil
 
 from bench.report import Result
@@ -113,17 +112,20 @@ def _footplate(plane: Plane, sizes: list[int]) -> tuple[Ran, float, float]:
         wait_until(lambda: len(client.get("nodes").json()) >= NODES, 60)
         asked, memory = _metric(plane, _OURS), list[float]()
 
+        jobs: list[str] = []
+
         def submit() -> None:
             for first in range(0, len(sizes), 1000):
                 specs = [_spec(size) for size in sizes[first : first + 1000]]
                 keys = [secrets.token_hex(8) for _ in specs]
-                client.post("jobs/batch", json={"jobs": specs, "keys": keys}).raise_for_status()
+                answer = client.post("jobs/batch", json={"jobs": specs, "keys": keys})
+                jobs.extend(answer.raise_for_status().json()["ids"])
 
         def look() -> None:
             with contextlib.suppress(psutil.Error):
                 memory.append(psutil.Process(running.pid("service")).memory_info().rss / 1e6)
 
-        ran = _run(plane, sizes, "footplate", submit, lambda: _cancel(running, client), look=look)
+        ran = _run(plane, sizes, "footplate", submit, lambda: _cancel(running, jobs), look=look)
         return ran, _metric(plane, _OURS) - asked, max(memory)
 
 
@@ -297,17 +299,9 @@ def _delete(plane: Plane, path: str) -> None:
     plane.api("DELETE", path, body)
 
 
-def _cancel(running: Platform, client: httpx.Client) -> None:
-    jobs, before = list[str](), None
-    while True:
-        parameters = {"limit": 1000, **({"before": before} if before else {})}
-        page = client.get("jobs", params=parameters).raise_for_status().json()
-        jobs += [job["id"] for job in page["items"]]
-        before = page["next"]
-        if not before:
-            break
-    with ThreadPoolExecutor(8) as pool, running.client() as many:
-        list(pool.map(lambda job: many.post(f"jobs/{job}/cancel").raise_for_status(), jobs))
+def _cancel(running: Platform, jobs: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool, running.client() as client:
+        list(pool.map(lambda job: client.post(f"jobs/{job}/cancel").raise_for_status(), jobs))
 
 
 BENCHES = (scale,)
