@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -163,7 +164,8 @@ class Control:
         self._board.set_groups(self.groups.all.values())
         self._board.set_policies(self.policies.priorities.priorities, self.policies.clusters)
         await self.maintenance.read()
-        await self._find_again()
+        with _collector_paused():
+            await self._find_again()
         await self.maintenance.evict()
         loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "dispatcher": self._dispatcher.run,
@@ -541,6 +543,18 @@ class Control:
         if attempt is None or attempt.id != replica.attempt:
             return _released(1)
         return wanted(live.life, live.spec, (replica.role, replica.index), live.meeting)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: what is read for good is looked through again and again otherwise."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _suspended(job: str) -> Reason:

@@ -23,9 +23,9 @@ _OUTLINES = 20_000
 _NOT_OF_JOB = frozenset(
     ("name", "source", "command", "env", "secrets", "python", "setup", "mounts", "image",
      "group", "priority",
-     "time_limit", "recovery", "roles")
+     "time_limit", "recovery")
 )  # fmt: skip
-_NOT_OF_ROLE = {"command", "env", "image"}
+_NOT_OF_ROLE = ("command", "env", "image")
 
 
 @lru_cache(maxsize=1024)
@@ -52,12 +52,12 @@ class _Outlines:
 
     def of(self, text: str) -> Outline:
         document: dict[str, Any] = from_json(text, cache_strings="keys")
-        parts = [(name, part) for name, part in document.items() if name not in _NOT_OF_JOB]
-        roles = [
-            [(name, part) for name, part in role.items() if name not in _NOT_OF_ROLE]
-            for role in document.get("roles", [])
-        ]
-        key = repr((parts, roles))
+        for name in _NOT_OF_JOB:
+            document.pop(name, None)
+        for role in document.get("roles", ()):
+            for name in _NOT_OF_ROLE:
+                role.pop(name, None)
+        key = repr(document)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _OUTLINES:
