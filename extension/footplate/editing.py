@@ -24,6 +24,7 @@ _FIELDS = {
     "topology": "placement",
     "max_restarts": "recovery",
     "grace": "recovery",
+    "fence_after": "recovery",
     **dict.fromkeys(_ROLE, "roles"),
 }
 
@@ -56,6 +57,7 @@ def changed_fields(spec: JobSpec, changes: dict[str, Any]) -> dict[str, Any]:
             body["recovery"] = {
                 "max_restarts": new.max_restarts if "max_restarts" in changes else old.max_restarts,
                 "checkpoint_grace": new.checkpoint_grace if "grace" in changes else old.checkpoint_grace,
+                "fence_after": new.fence_after if "fence_after" in changes else old.fence_after,
             }
         elif name == "placement":
             field = {"nodes_with": "nodes"}.get(word, word)

@@ -324,7 +324,8 @@ class Job:
         ----------
         changes
             ``priority``, ``time``, ``region``, ``env``, ``after``, ``exclude``, ``nodes_with``, ``topology``,
-            ``max_restarts``, ``grace``, ``gpus``, ``cpu``, ``memory``, ``flavor``, ``replicas``.
+            ``max_restarts``, ``grace``, ``fence_after``, ``gpus``, ``cpu``, ``memory``, ``flavor``,
+            ``replicas``.
         """
         self._seen = self._client.edit(self.id, changed_fields(self.view().spec, changes))
         return self

@@ -93,6 +93,9 @@ class Options:
         Where all replicas must be: on one ``"node"``, in one ``"rack"``; unset: as close as they fit.
     max_restarts, grace, on_failure, on_success
         What happens after a fault; time for a checkpoint when asked to stop.
+    fence_after
+        On a cluster: after so long without a word from the service a replica ends itself, and another may
+        start in its place; unset: only once the cluster confirms its death.
     python
         Another interpreter than this one.
     """
@@ -126,6 +129,7 @@ class Options:
     topology: str | None = None
     max_restarts: int | None = None
     grace: str | float | None = None
+    fence_after: str | float | None = None
     on_failure: str | None = None
     on_success: str | None = None
     python: str | None = None
@@ -174,7 +178,9 @@ class Options:
                 topology=self.topology,
                 tolerations=[_toleration(text) for text in _list(self.tolerate)] or None,
             ),
-            "recovery": _given(max_restarts=self.max_restarts, checkpoint_grace=self.grace),
+            "recovery": _given(
+                max_restarts=self.max_restarts, checkpoint_grace=self.grace, fence_after=self.fence_after
+            ),
         }
         values |= {name: value for name, value in optional.items() if value}
         values |= {"name": self.name or slug(default_name), "roles": [role], **code}

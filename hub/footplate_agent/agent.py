@@ -78,7 +78,13 @@ class _Agent:
         self._current = 0
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
-        self._control = Control(self._reports, usage=self._usage, heard=self._heard, died=self._died)
+        self._control = Control(
+            self._reports,
+            usage=self._usage,
+            heard=self._heard,
+            died=self._died,
+            answered=self._answered,
+        )
 
     def run(self) -> None:
         try:
@@ -105,6 +111,7 @@ class _Agent:
             if granted.get("release"):
                 return None
             if granted.get("execution"):
+                self._answered(self._api.heard)
                 return int(granted["execution"])
 
     def _next(self, done: int) -> Optional[int]:
@@ -362,6 +369,10 @@ class _Agent:
             self._channel.send(order)
         except ChannelClosed:
             os._exit(0)  # no keeper, no agent; this may be any thread
+
+    def _answered(self, sent: Optional[float]) -> None:
+        if self._start.get("fence_after") and sent is not None:
+            self._tell({"do": "heard", "sent": sent})
 
     def _died(self) -> None:
         self._dead = True

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, Union
 from urllib.parse import quote, urlsplit
 
+from .fence import clock
+
 __all__ = ["Answer", "Api", "DeadToken", "Interrupted", "Refused"]
 
 _TIMEOUT = 60.0
@@ -94,6 +96,7 @@ class Api:
         self._interrupted = interrupted
         self._connection: Optional[http.client.HTTPConnection] = None
         self._turn = threading.Lock()
+        self.heard: Optional[float] = None  # when the last request that was answered was sent
 
     def another(self) -> Api:
         """A second connection, for a call that must not wait for others or is waited for."""
@@ -234,13 +237,17 @@ class Api:
         with self._turn:
             fresh = self._connection is None
             while True:
+                sent = clock()
                 try:
-                    return self._exchange(method, path, body, all_headers, into)
+                    answer = self._exchange(method, path, body, all_headers, into)
                 except (OSError, http.client.HTTPException):
                     self.close()
                     if fresh:
                         return None
                     fresh = True  # a kept connection may have been closed for idleness: that is no absence
+                else:
+                    self.heard = sent
+                    return answer
 
     def _exchange(
         self, method: str, path: str, body: Body, headers: Dict[str, str], into: Optional[IO[bytes]]

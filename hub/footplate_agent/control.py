@@ -34,6 +34,8 @@ class Control:
         Called with every answer, on whichever thread heard it.
     died
         Called when the token is dead.
+    answered
+        Called after each answer to a report, with the time at which that was sent.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class Control:
         usage: Callable[[], Dict[str, float]],
         heard: Callable[[Dict[str, Any]], None],
         died: Callable[[], None],
+        answered: Callable[[Optional[float]], None],
     ) -> None:
         self._api, self._wishes = api, api.another()
-        self._usage, self._heard, self._died = usage, heard, died
+        self._usage, self._heard, self._died, self._answered = usage, heard, died, answered
         self._changed = threading.Condition()
         self._reporting = threading.Lock()
         self._report: Dict[str, Any] = {}
@@ -151,6 +154,7 @@ class Control:
         if metrics:
             report["metrics"] = metrics
         wanted = self._api.report(report)
+        self._answered(self._api.heard)
         with self._changed:
             self._told = self._report is now  # else there is more to tell already
             # While a request is held open, what is wanted stays what it was asked with: it answers at once

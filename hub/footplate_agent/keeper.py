@@ -21,6 +21,7 @@ from typing import Any, Dict, List, NoReturn, Optional
 from . import processes
 from .channel import Channel, ChannelClosed
 from .execution import Execution
+from .fence import Fence, clock
 from .folder import ExitRecord, ReplicaFolder, jot, write_atomic
 from .spawn import Program, Seat, SpawnError
 from .watch import cgroup_paths
@@ -72,6 +73,8 @@ class _Keeper:
         self._ended = False
         self._pod_ends = False
         self._ran = False
+        self._fence = Fence(None, 0.0)
+        self._prepares = False
 
     def run(self) -> int:
         self._catch_signals()
@@ -89,6 +92,7 @@ class _Keeper:
             sync=False,
         )
         self._start = self._folder.read_start()
+        self._fence = Fence(self._start.get("fence_after"), self._grace)
         if self._start.get("holder"):  # in a pod, whoever takes it away says so
             signal.signal(signal.SIGTERM, self._pod_is_taken_away)
         self._recover()
@@ -140,6 +144,9 @@ class _Keeper:
 
     def _until_next(self, now: float) -> Optional[float]:
         times = [self._execution.next_look() if self._execution else None]
+        left = self._fence.left(clock())
+        if left:
+            times.append(now + left)
         if self._agent is None:
             times.append(self._agent_due)
         if self._unwritten:
@@ -200,7 +207,7 @@ class _Keeper:
             self._channel = None
 
     def _agent_died(self, now: float) -> None:
-        self._agent = None
+        self._agent, self._prepares = None, False
         self._listen()  # what it had ordered before it died is done
         self._hang_up()
         if self._execution is None:
@@ -228,12 +235,15 @@ class _Keeper:
 
     def _obey(self, message: Dict[str, Any]) -> None:
         order = message.get("do")
-        if order == "seat" and self._seat is None and self._execution is None:
-            self._seat = self._take_seat()
+        if order == "seat" and self._execution is None:
+            self._prepares = True
+            self._seat = self._seat or self._take_seat()
             with contextlib.suppress(OSError):  # it is synced for certain before anything starts
                 self._folder.sync_start()
         elif order == "start":
             self._execute(message)
+        elif order == "heard":
+            self._fence.heard(float(message["sent"]))
         elif order == "stop" and self._execution is not None:
             self._execution.stop(str(message["reason"]), float(message["grace"]), time.monotonic())
         elif order == "time_limit" and self._execution is not None:
@@ -251,9 +261,9 @@ class _Keeper:
     def _execute(self, message: Dict[str, Any]) -> None:
         number = int(message["execution"])
         now = time.time()
-        if self._execution is not None or self._pod_ends:
+        if self._execution is not None or self._pod_ends or self._fenced:
             return
-        self._ran = True
+        self._ran, self._prepares = True, False
         try:
             self._folder.sync_start()
             if not self._folder.mark_started(number, now):
@@ -284,7 +294,7 @@ class _Keeper:
                 program,
                 seat,
                 time_limit=message.get("time_limit"),
-                grace=float(start.get("grace", 60)),
+                grace=self._grace,
                 memory=start.get("memory") if start.get("advisory") else None,
                 log_limit=int(start.get("log_limit") or 0),
                 started=now,
@@ -313,12 +323,29 @@ class _Keeper:
             self._write(*self._unwritten)
         spare = [self._agent] if self._agent is not None else []
         if self._pod_ends and self._execution is not None:
-            self._execution.stop("taken_away", float(self._start.get("grace", 60)), now)
+            self._execution.stop("taken_away", self._grace, now)
         elif self._pod_ends and not self._ran:
             self._ended = True
+        if self._fenced:
+            self._end_by_fence(now)
         if self._execution is not None and self._execution.look(now, spare):
             record, self._execution = self._execution.record, None
             self._write(record)
+
+    @property
+    def _grace(self) -> float:
+        return float(self._start.get("grace", 60))
+
+    @property
+    def _fenced(self) -> bool:
+        return self._fence.left(clock()) == 0
+
+    def _end_by_fence(self, now: float) -> None:
+        """Let nothing run on: the program, or what prepares it. Nothing starts until the service is heard."""
+        if self._execution is not None:
+            self._execution.stop("fenced", self._grace, now)
+        elif self._agent is not None and self._prepares:
+            processes.kill([self._agent])  # its children follow when it is reaped
 
     def _write(self, *records: ExitRecord) -> None:
         """Record ends; on a full disk they wait here, since nobody may believe what is not on it."""

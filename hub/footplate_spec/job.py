@@ -37,6 +37,7 @@ __all__ = [
     "WorkspaceSource",
 ]
 
+_FEWEST_WORDS = 30  # seconds; agents and service speak every ten
 OnFailure = Literal["restart_replica", "restart_gang", "fail_job", "ignore"]
 OnSuccess = Literal["wait_all", "end_job"]
 Command = list[Annotated[str, StringConstraints(max_length=100_000)]] | str
@@ -334,11 +335,30 @@ class Placement(Submitted):
 
 
 class Recovery(Submitted):
-    """What happens after a fault, and how long a process may write its checkpoint when asked to stop."""
+    """What happens after a fault, and how long a process may write its checkpoint when asked to stop.
+
+    Parameters
+    ----------
+    fence_after
+        On a cluster: a replica that has had no word from the service for so long ends itself, and another may
+        start in its place though the cluster cannot confirm its death. ``never``: it runs on, and so long no
+        other starts. On the service's own machine deaths are always certain.
+    """
 
     what: ClassVar[str] = "recovery"
     max_restarts: Annotated[int, Field(ge=0, le=1000, strict=True)] = 3
     checkpoint_grace: Seconds = 60
+    fence_after: Seconds | Literal["never"] = "never"
+
+    @model_validator(mode="after")
+    def _no_fence_before_some_words_are_missed(self) -> Self:
+        least = self.checkpoint_grace + _FEWEST_WORDS
+        if self.fence_after != "never" and self.fence_after < least:
+            raise ValueError(
+                f"fence_after must be at least {least}s: checkpoint_grace, and {_FEWEST_WORDS}s in which "
+                "words of a busy service may be missed"
+            )
+        return self
 
 
 class After(Submitted):

@@ -193,6 +193,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(401, b'{"error": "the attempt has ended"}')
         elif path == "agent/report":
             self.json(self.service.heard(token, json.loads(body)))
+        elif path == "agent/claim":
+            self.json({"execution": self.service._wanted(token)["execution"], "release": False})
         elif path == "agent/desired":
             self.desired(token, query)
         elif path == "agent/logs":

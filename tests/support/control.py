@@ -100,6 +100,12 @@ class FakeEngine:
     async def forget(self, job: str, owner: str) -> None:
         self.checkpoints.discard(job)
 
+    async def gone(self, holder: str, node: str) -> bool:
+        return False
+
+    def fence(self, holder: str) -> None:
+        pass
+
     async def observe(self) -> AsyncIterator[Observation]:
         while True:
             yield await self._seen.get()

@@ -40,6 +40,7 @@ def jobs(context: click.Context, /, as_json: bool, **given: Any) -> None:
 @click.option("--topology", metavar="node|rack|any")
 @click.option("--max-restarts", type=int)
 @click.option("--grace")
+@click.option("--fence-after")
 @click.option("--gpus", type=int)
 @click.option("--cpu")
 @click.option("--memory")

@@ -122,7 +122,8 @@ def _reasons(reason: Reason) -> str:
 
 def _sentence(row: jobs.JobRow, summary: JobSummary, place: str) -> str:
     if summary.stopping:
-        return f"It is being stopped{_STOPPING.get(row['stopping'], '')}: {_TOLD}"
+        lost = f" {summary.reason.message}" if summary.reason is not None else ""
+        return f"It is being stopped{_STOPPING.get(row['stopping'], '')}: {_TOLD}{lost}"
     if summary.array is not None and summary.cause is None:
         return _of_runs(summary.array) + (f" {summary.reason.message}" if summary.reason is not None else "")
     if summary.reason is not None:

@@ -63,11 +63,14 @@ class LiveJob:
     ----------
     heard
         Monotonic time of the last word from each replica of the attempt.
+    since
+        When it was taken in hand: before, it may have been heard of by a service that is no more.
     """
 
     life: Life
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     heard: dict[Key, float] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
     stopping_since: float | None = None
     workload: Workload | None = None
     meeting: Meeting = field(default_factory=Meeting)

@@ -54,6 +54,7 @@ from .live_policies import LivePolicies
 from .maintenance import Maintenance
 from .reconciler import Reconciler
 from .recorder import Recorder
+from .silence import lost_reason
 from .specs import outline, read_spec
 from .spending import PERIODS, period_at
 from .turns import Turns
@@ -283,12 +284,14 @@ class Control:
         self._dispatcher.wake(look=True)
 
     def reason(self, job: str) -> Reason | None:
-        """Why a job waits, as of the last pass; none when it does not wait."""
+        """Why a job waits, as of the last pass, or what has been lost of one that runs; none otherwise."""
         live = self._board.jobs.get(job)
         if live is None:
             return None
         if live.life.job.state is JobState.SUSPENDED:
             return _suspended(job)
+        if live.life.live:
+            return lost_reason(live, time.monotonic())
         if live.spec.array is not None:
             return waiting_for_jobs(self._board.dependencies.of(job)) or self._dispatcher.arrays.reason(live)
         return (self._board.reason(live) or _PENDING) if live.workload is not None else None
@@ -532,6 +535,8 @@ class Control:
                 live,
                 lambda turn: granted.append(grant(turn, key, asker, gone=gone)),  # noqa: B023
             )
+            if granted[0]:
+                live.heard[key] = time.monotonic()
             left = until - time.monotonic()
             if granted[0] or left <= 0 or self._hung_up:
                 return Granted(execution=granted[0])

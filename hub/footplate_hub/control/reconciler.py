@@ -31,6 +31,7 @@ __all__ = ["Reconciler"]
 log = logging.getLogger(__name__)
 _TRIES = 4
 _PAUSE_FIRST, _PAUSE_LAST, _PAUSE_REMOVING = 0.1, 5.0, 60.0
+_CONFIRMED = 30.0  # seconds in which an engine confirms that what it killed is dead, if its node lives
 _MOST_DEATHS = 6  # of a keeper in a row, without a word from its agent
 
 
@@ -134,8 +135,14 @@ class Reconciler:
         try:
             rows = list(live.life.replicas.values())
             whole = _attempt(live.life.job, live.spec, attempt, rows)
-            await self._delete(attempt.cluster, whole, patience=0.0)
+            deleting = asyncio.create_task(self._delete(attempt.cluster, whole, patience=0.0))
+            # What will not run again need not be known to be dead; `remove` goes on with that.
+            final = live.life.job.stopping in {"cancelled", "finished"}
+            done, _ = await asyncio.wait({deleting}, timeout=_CONFIRMED if final else None)
+            for task in done:
+                task.result()
         finally:
+            deleting.cancel()
             self._giving_up.discard(attempt.id)
 
         def decide(turn: Turn) -> None:
@@ -149,6 +156,11 @@ class Reconciler:
                 turn.stop("finished")
 
         await self._turns.take(live, decide)
+
+    async def fence(self, live: LiveJob, cluster: str, key: Key, holder: str, cause: Cause) -> None:
+        """Go on without an incarnation whose agent has surely ended it."""
+        self._engines[cluster].fence(holder)
+        await self._turns.take(live, lambda turn: lose_holder(turn, key, holder, cause))
 
     def _died(self, seen: Observation) -> None:
         live = self._board.attempts.get(seen.attempt)

@@ -22,7 +22,7 @@ _FAILED = {ReplicaState.FAILED, ReplicaState.LOST}
 
 def end_state(exit_: ExitReport) -> ReplicaState:
     """The state that an exit leaves a replica in."""
-    if exit_.lost or exit_.stopped == "taken_away":
+    if exit_.lost or exit_.stopped in {"taken_away", "fenced"}:
         return ReplicaState.LOST
     if exit_.stopped is not None and exit_.stopped != "time_limit":
         return ReplicaState.STOPPED
@@ -42,6 +42,9 @@ def cause_of(exit_: ExitReport, row: ReplicaRecord, time_limit: int) -> Cause | 
     if found is None and exit_.stopped == "taken_away":
         message = "The cluster took its pod away; it was given time to save what it had done."
         found = Cause(code=CauseCode.EVICTED, message=message)
+    if found is None and exit_.stopped == "fenced":
+        message = "It had no word from the service for as long as fence_after says, and was ended there."
+        found = Cause(code=CauseCode.NODE_LOST, message=message)
     if found is None and exit_.lost:
         message = "The replica ended without a trace: its keeper or its machine died."
         found = Cause(code=CauseCode.NODE_LOST, message=message)

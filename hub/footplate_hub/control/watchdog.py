@@ -12,6 +12,7 @@ from ..store import Database, StoreError, attempts
 from .board import Board, LiveJob
 from .dispatcher import Dispatcher
 from .reconciler import Reconciler
+from .silence import fenced
 
 __all__ = ["Watchdog"]
 
@@ -58,10 +59,17 @@ class Watchdog:
             for attempt in list(self._board.running):
                 live = self._board.attempts.get(attempt)
                 if live is not None:
+                    await self._fence(live, now)
                     self._look_at(live, attempt, now)
             if now - self._compared > _COMPARE_EVERY:
                 self._compared = now
                 await self._compare()
+
+    async def _fence(self, live: LiveJob, now: float) -> None:
+        for key, (holder, cause) in fenced(live, now).items():
+            assert live.life.attempt is not None, "somebody holds a replica of it"
+            log.warning("%s %s-%d: %s", live.id, *key, cause.message)
+            await self._reconciler.fence(live, live.life.attempt.cluster, key, holder, cause)
 
     def _look_at(self, live: LiveJob, attempt: str, now: float) -> None:
         grace = live.spec.recovery.checkpoint_grace + _STOP_MARGIN

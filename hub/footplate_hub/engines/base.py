@@ -150,5 +150,8 @@ class Engine(Protocol):
     async def gone(self, holder: str, node: str) -> bool:
         """Whether it is certain that nothing of an incarnation lives, which was last seen on ``node``."""
 
+    def fence(self, holder: str) -> None:
+        """Regard an incarnation as gone: its agent was bound to end it by now, by its own clock."""
+
     def observe(self) -> AsyncIterator[Observation | Complaint | NodesChanged]:
         """Everything that is there, then every change."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from footplate_hub.engines import Observation
+from footplate_hub.engines import EngineError, Observation
 from footplate_hub.tokens import ReplicaId
-from footplate_spec import Cause, CauseCode, Claim
+from footplate_spec import Cause, CauseCode, Claim, ReasonCode
 from support.control import FakeEngine, eventually, machine, rig
 
 
@@ -21,6 +22,9 @@ class Pods(FakeEngine):
 
     async def gone(self, holder: str, node: str) -> bool:
         return holder in self.lost
+
+    def fence(self, holder: str) -> None:
+        self.lost.add(holder)
 
     def end(self, attempt: str, holder: str, cause: Cause | None = None, *, told: bool = True) -> None:
         self.lost.add(holder)
@@ -142,3 +146,56 @@ async def test_a_pod_that_was_taken_away_has_saved_and_costs_one_restart(pods):
     pods.engine.end(replica.attempt, "u1")
     assert (await claim(pods, replica, "u2", wait=10)).execution == 2
     assert (await pods.job(job)).restarts == 1
+
+
+async def silence(pods, job, seconds):
+    """As if so long nothing had been heard of the replica that somebody holds."""
+    pods.control._board.jobs[job].heard["worker", 0] = time.monotonic() - seconds
+
+
+async def test_a_replica_that_falls_silent_is_told_and_not_made_again(pods):
+    job, replica = await started(pods)
+    await claim(pods, replica, "u1")
+    assert pods.control.reason(job) is None
+    await silence(pods, job, 3700)
+    reason = pods.control.reason(job)
+    assert reason.code == ReasonCode.NODE_LOST
+    assert "worker 0 on n1 for 1h1m" in reason.message
+    assert "fence_after" not in reason.message
+    await asyncio.sleep(1.5)  # the watchdog looked
+    assert (await claim(pods, replica, "u2")).execution is None
+    await pods.say(replica.attempt, "running")
+    assert pods.control.reason(job) is None
+
+
+async def test_past_its_fence_another_starts_without_the_engines_word(pods):
+    job, replica = await started(pods, recovery={"fence_after": "5m", "max_restarts": 1})
+    await claim(pods, replica, "u1")
+    await silence(pods, job, 310)  # its keeper may be at the last kill
+    assert "or nothing was heard for 5m (fence_after)" in pods.control.reason(job).message
+    await asyncio.sleep(1.5)
+    assert (await row(pods, job)).holder == "u1"
+    await silence(pods, job, 316)
+    assert (await claim(pods, replica, "u2", wait=10)).execution == 2
+    assert (await claim(pods, replica, "u1")).execution is None
+    [(stored, _)] = await pods.attempts(job)
+    assert (stored.cause.code, "(fence_after)" in stored.cause.message) == (CauseCode.NODE_LOST, True)
+
+
+async def test_who_ended_itself_by_its_fence_costs_one_restart(pods):
+    job, replica = await started(pods, recovery={"max_restarts": 1})
+    await claim(pods, replica, "u1")
+    await pods.say(replica.attempt, "exited", signal=15, stopped="fenced")
+    assert (await claim(pods, replica, "u1", wait=10)).execution == 2
+    assert (await pods.job(job)).restarts == 1
+
+
+async def test_a_cancelled_job_on_a_lost_node_ends_though_nobody_confirms(pods, monkeypatch):
+    monkeypatch.setattr("footplate_hub.control.reconciler._CONFIRMED", 0.1)
+    job, replica = await started(pods, recovery={"checkpoint_grace": 0})
+    await claim(pods, replica, "u1")
+    pods.engine.refuse_delete = EngineError("Nobody knows.")
+    await pods.control.cancel(job, "ada")
+    live = pods.control._board.jobs[job]
+    live.stopping_since = time.monotonic() - 100
+    await pods.until(job, "cancelled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -88,3 +89,42 @@ async def test_what_is_being_made_is_removed_after_the_last_of_it(engine):
     await asyncio.gather(applying, deleting, late)
     name = names.object_name(ATTEMPT.id)
     assert server.asked[1:] == [f"create {name}", f"delete {name}"]  # the first was the agent's
+
+
+class Removing(Slow):
+    """A server that removes pods when told, whether their kubelet has ended them or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoke = datetime.now(UTC) - timedelta(days=1)
+
+    async def get(self, path):
+        return {"spec": {"renewTime": self.spoke.isoformat()}}
+
+
+async def test_it_is_not_removed_before_its_pods_are_surely_dead(engine, monkeypatch):
+    monkeypatch.setattr("footplate_hub.engines.kubernetes.engine.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("footplate_hub.engines.kubernetes.ends.LOOK_AGAIN", 0.0)
+    server = engine._api = engine._ends._api = Removing()
+    engine._known = {"n1": None}
+    runs = pod(0)
+    runs["metadata"] |= {"name": "p0", "namespace": "footplate"}
+    runs["status"]["containerStatuses"] = [{"state": {"running": {}}}]
+    engine._pod_changed(None, runs)
+    deleting = asyncio.create_task(engine.delete(ATTEMPT, patience=0))
+    await asyncio.sleep(0.05)
+    assert server.asked == ["delete p0", f"delete {names.object_name(ATTEMPT.id)}"]
+    engine._pod_changed(runs, None)  # somebody forced it
+    await asyncio.sleep(0.3)
+    assert not deleting.done()
+    server.spoke = datetime.now(UTC) + timedelta(minutes=1)
+    await asyncio.wait_for(deleting, 20)
+
+
+async def test_a_fenced_pod_is_dead_whatever_the_cluster_says(engine):
+    for index in (0, 1):
+        engine._pod_changed(None, pod(index))
+    engine.fence("u1")
+    assert await engine.gone("u1", "n1")
+    with pytest.raises(AskedError):  # another is to be made
+        await engine.apply(ATTEMPT)

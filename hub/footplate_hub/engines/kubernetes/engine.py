@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from footplate_hub.settings import ClusterSettings, Settings
@@ -20,6 +19,7 @@ from footplate_spec import Node
 from ..base import Attempt, Complaint, EngineError, NodesChanged, Observation, PlacedReplica
 from . import names, warnings
 from .api import ApiError, ClusterApi, Gone
+from .ends import LOOK_AGAIN, Ends
 from .informer import Informer
 from .manifest import Manifest
 from .nodes import node_of
@@ -33,10 +33,8 @@ __all__ = ["KubernetesEngine"]
 
 log = logging.getLogger(__name__)
 _MOST_AGAIN = 20  # pods of one execution
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-_KUBELET_ENDS = timedelta(seconds=15)  # how long a kubelet takes to end what it finds deleted
-_LOOK_FOR_LEASE = 5.0
-_LOOK_AGAIN = 0.2  # seconds, where the watch should have told
+_SOON = 1  # seconds that a kubelet gives what is killed; not 0, which would not wait for the kubelet's word
+_NOT_TOLD = 0.2  # seconds after which the pods are looked at again, where the watch should have told
 
 
 class KubernetesEngine:
@@ -75,8 +73,8 @@ class KubernetesEngine:
         self._discovering = asyncio.Lock()
         self._changing: dict[str, asyncio.Lock] = {}  # by attempt: it is made or removed, not both at once
         self._deleting: set[str] = set()
-        self._missed: dict[str, datetime] = {}  # pods that are no more: since when we know
-        self._certain: deque[str] = deque(maxlen=4096)  # of those, which have surely ended
+        self._ends = Ends(self._api, lambda node: node in self._known)
+        self._unsure: defaultdict[str, set[str]] = defaultdict(set)  # by attempt: pods that may live unseen
 
     async def start(self) -> None:
         """Connect, and see what is there. A cluster that does not answer now is looked for until it does.
@@ -181,7 +179,7 @@ class KubernetesEngine:
     ) -> None:
         """Give a replica another pod, if all that it had have ended."""
         for number in range(_MOST_AGAIN):
-            if any(not ended(pod) for pod in self._pods_of(attempt.id, replica)):
+            if any(not self._has_ended(pod) for pod in self._pods_of(attempt.id, replica)):
                 return
             manifest = render_again(attempt, replica, context, self._kind, number)
             if await self._create_for(owner, manifest) is not None:
@@ -207,15 +205,15 @@ class KubernetesEngine:
             await self._index.change(attempt.id, left)
         try:
             for pod in self._living(attempt.id):
-                await self._api.delete(self._path_of(pod), gracePeriodSeconds=0)
+                await self._api.delete(self._path_of(pod), gracePeriodSeconds=_SOON)
             root = names.object_name(attempt.id)
             await self._api.delete(f"/api/v1/namespaces/{self._namespace(attempt)}/configmaps/{root}")
         except (ApiError, Gone) as error:
             raise EngineError(
                 f"Cluster {self._cluster.name} did not remove {attempt.id}: {error}."
             ) from error
-        while self._living(attempt.id):
-            await self._index.change(attempt.id, _LOOK_AGAIN)
+        while self._living(attempt.id) or self._unsure.get(attempt.id):
+            await self._index.change(attempt.id, _NOT_TOLD)
         self._index.forget(attempt.id)
         for name in self._made_of.pop(attempt.id, ()):
             self._made.pop(name, None)
@@ -228,33 +226,18 @@ class KubernetesEngine:
         """As in `kept`."""
 
     async def gone(self, holder: str, node: str) -> bool:
-        """Whether a pod has ended, or was taken away and its node has spoken long enough after that.
-
-        A kubelet that speaks to the API server ends what it finds deleted there within seconds. One that
-        does not may let it run on, and nobody can tell.
-        """
+        """Whether a pod has ended, or was taken away and its node has spoken long enough after that."""
         pod = self._index.get(holder)
-        if pod is None:
+        if pod is None and holder not in self._ends:
             with contextlib.suppress(ApiError, Gone):
                 for pods in self._pods:
                     await pods.sync()
             pod = self._index.get(holder)
-        if pod is not None:
-            return ended(pod)
-        if holder in self._certain:
-            return True
-        missed = self._missed.setdefault(holder, datetime.now(UTC))
-        try:
-            lease = await self._api.get(f"{_LEASES}/{node}")
-        except (ApiError, Gone) as error:
-            certain = isinstance(error, ApiError) and error.status == 404 and node not in self._known
-        else:
-            spoke = datetime.fromisoformat(lease["spec"]["renewTime"])
-            certain = spoke > missed + _KUBELET_ENDS
-        if certain:
-            del self._missed[holder]
-            self._certain.append(holder)
-        return certain
+        return self._has_ended(pod) if pod is not None else await self._ends.certain(holder, node)
+
+    def fence(self, holder: str) -> None:
+        """Regard a pod as ended. Its object is left to Kubernetes, whose kubelet may come back."""
+        self._ends.note(holder)
 
     async def observe(self) -> AsyncIterator[Observation | Complaint | NodesChanged]:
         """Pods that are there, then every change of them and of nodes."""
@@ -265,13 +248,11 @@ class KubernetesEngine:
         self._index.take(before, after)
         pod = after or before
         assert pod is not None
-        if after is None and not surely_ended(pod):
-            if (pod["metadata"].get("labels") or {}).get(names.ATTEMPT) in self._deleting:
-                return  # nobody wants to know how it ended
+        if after is None and surely_ended(pod):
+            self._ends.note(pod["metadata"]["uid"])
+        elif after is None and pod["metadata"]["uid"] not in self._ends:
             self._spawn(self._make_certain(pod))
             return
-        if after is None:
-            self._certain.append(pod["metadata"]["uid"])
         told, before_told = observation(pod, deleted=after is None), None
         if before is not None:
             before_told = observation(before, deleted=False)
@@ -300,8 +281,14 @@ class KubernetesEngine:
     async def _make_certain(self, pod: Manifest) -> None:
         """Tell of a pod's end once nothing of it can live any more."""
         uid, node = pod["metadata"]["uid"], pod["spec"]["nodeName"]
-        while not await self.gone(uid, node):  # noqa: ASYNC110 - leases are renewed, not told
-            await asyncio.sleep(_LOOK_FOR_LEASE)
+        attempt = (pod["metadata"].get("labels") or {}).get(names.ATTEMPT, "")
+        self._unsure[attempt].add(uid)
+        while not await self._ends.certain(uid, node):  # noqa: ASYNC110 - leases are renewed, not told
+            await asyncio.sleep(LOOK_AGAIN)
+        self._unsure[attempt].discard(uid)
+        if not self._unsure[attempt]:
+            del self._unsure[attempt]
+        self._index.stir(attempt)
         told = observation(pod, deleted=True)
         if told is not None:
             self._seen.put_nowait(told)
@@ -332,7 +319,10 @@ class KubernetesEngine:
         return all((replica.role, replica.index) in living for replica in attempt.replicas)
 
     def _living(self, attempt: str) -> list[Manifest]:
-        return [pod for pod in self._index.of(attempt) if not ended(pod)]
+        return [pod for pod in self._index.of(attempt) if not self._has_ended(pod)]
+
+    def _has_ended(self, pod: Manifest) -> bool:
+        return ended(pod) or pod["metadata"]["uid"] in self._ends
 
     def _place(self, manifest: Manifest) -> str:
         version = manifest["apiVersion"]

@@ -34,6 +34,10 @@ class PodIndex:
             theirs.pop(uid, None)
             if not theirs:
                 self._by_attempt.pop(attempt, None)
+        self.stir(attempt)
+
+    def stir(self, attempt: str) -> None:
+        """Wake those who wait for a change of an attempt."""
         event = self._waited_for.pop(attempt, None)
         if event is not None:
             event.set()

@@ -88,6 +88,9 @@ class LocalEngine:
         """Never asked: keepers are not made again behind the service's back."""
         return False
 
+    def fence(self, holder: str) -> None:
+        """As in `gone`: whoever shares a machine with its keepers knows whether they live."""
+
     async def observe(self) -> AsyncIterator[Observation]:
         """Keepers that are there, then each that ends."""
         while True:

@@ -139,6 +139,7 @@ def _start(attempt: Attempt, role: Role, context: Context) -> dict[str, Any]:
         "cache": _CACHE,
         "checkpoint": checkpoint or f"{_RUN}/checkpoint",
         "grace": spec.recovery.checkpoint_grace,
+        "fence_after": None if spec.recovery.fence_after == "never" else spec.recovery.fence_after,
         "time_limit": attempt.time_limit,
         "devices_shown": True,
         "cpu": role.resources.cpu,
