@@ -91,6 +91,7 @@ class Cluster:
     service: str  # host and port, as pods find them
     more: dict[str, Any] = field(default_factory=dict)  # settings
     claims: dict[str, str] = field(default_factory=dict)  # behind volumes
+    relay: subprocess.Popen[bytes] | None = None  # through which pods reach the service, if not directly
     _server: uvicorn.Server | None = None
     _task: asyncio.Task[None] | None = None
     jobs: list[str] = field(default_factory=list)
@@ -225,7 +226,9 @@ async def cluster_with(
     data = folder / "data"
     data.mkdir(mode=0o700)
     service, relay = place.reach(port)
-    running = Cluster(data, engine, namespace, port, api, place.kubeconfig, service, more, claims or {})
+    running = Cluster(
+        data, engine, namespace, port, api, place.kubeconfig, service, more, claims or {}, relay
+    )
     try:
         await running.start()
         yield running

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -178,6 +181,34 @@ async def test_a_pod_that_is_torn_away_is_dead_only_when_its_node_says_so(plain)
     await plain.delete_pods(job, grace=0)
     ended = await plain.ended(job)
     assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
+
+
+async def test_past_its_fence_a_replica_that_is_cut_off_has_ended_and_another_starts(plain):
+    if plain.relay is None:
+        pytest.skip("nothing is between the pods of that cluster and this machine")
+    fence = {"max_restarts": 1, "checkpoint_grace": 1, "fence_after": "31s"}
+    job = await plain.submit(SECOND, recovery=fence)
+    await plain.running(job)
+    plain.relay.send_signal(signal.SIGSTOP)
+    try:
+        await plain.until(job, lambda seen: (seen["reason"] or {}).get("code") == "NodeLost")
+        assert processes_of(job) == 1
+        await plain.until(job, lambda seen: seen["attempts"][-1]["replicas"][0]["execution"] == 2)
+        assert processes_of(job) == 0
+    finally:
+        plain.relay.send_signal(signal.SIGCONT)
+    ended = await plain.ended(job)
+    assert (ended["state"], ended["restarts"]) == ("succeeded", 1)
+    assert await plain.log(job, execution=2) == "2\n"
+
+
+def processes_of(job: str) -> int:
+    """How many programs of a job live on this machine's nodes."""
+    found = 0
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found += f"FOOTPLATE_JOB={job}".encode() in file.read_bytes().split(b"\0")
+    return found
 
 
 async def test_several_clusters_and_a_namespace_for_each_group(plain, place, monkeypatch):
