@@ -76,7 +76,7 @@ _FLAGS = (
     click.option("--topology", metavar="node|rack|any", help="All replicas on one node, or in one rack."),
     click.option("--max-restarts", type=int, help="Restarts after faults; 0: never twice."),
     click.option("--grace", help="Time for a checkpoint when asked to stop."),
-    click.option("--fence-after", help="On a cluster: time without a word after which a replica ends itself."),
+    click.option("--fence-after", help="On a cluster: time unheard after which a replica ends itself."),
     click.option("--on-failure", metavar="POLICY", help="restart_replica, restart_gang, fail_job or ignore."),
     click.option("--on-success", metavar="POLICY", help="wait_all or end_job."),
     click.option("--python", metavar="PATH", help="Another interpreter than this one."),

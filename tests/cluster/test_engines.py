@@ -189,10 +189,10 @@ async def test_past_its_fence_a_replica_that_is_cut_off_has_ended_and_another_st
     fence = {"max_restarts": 1, "checkpoint_grace": 1, "fence_after": "31s"}
     job = await plain.submit(SECOND, recovery=fence)
     await plain.running(job)
+    assert processes_of(job) == 1
     plain.relay.send_signal(signal.SIGSTOP)
     try:
         await plain.until(job, lambda seen: (seen["reason"] or {}).get("code") == "NodeLost")
-        assert processes_of(job) == 1
         await plain.until(job, lambda seen: seen["attempts"][-1]["replicas"][0]["execution"] == 2)
         assert processes_of(job) == 0
     finally:

@@ -434,6 +434,12 @@ async def ended_before(connection: AsyncConnection, moment: float, limit: int = 
     return list((await connection.execute(statement)).scalars())
 
 
+def _still_has(row: JobRow, reason: Reason | None) -> bool:
+    """Whether it is a reason that jobs have which do not wait: arrays, and those whose node is lost."""
+    lost = reason is not None and reason.code == ReasonCode.NODE_LOST
+    return (lost or row["array_size"] is not None) and row["state"] not in JOB_FINAL
+
+
 def summary(row: JobRow, reason: Reason | None = None, counts: Mapping[str, int] | None = None) -> JobSummary:
     """A row as people see it; ``reason`` is newer than the stored one, ``counts`` an array's runs."""
     waits = row["state"] in {JobState.QUEUED.value, JobState.SUSPENDED.value}
@@ -455,7 +461,7 @@ def summary(row: JobRow, reason: Reason | None = None, counts: Mapping[str, int]
         submitted=row["submitted"],
         started=row["started"],
         ended=row["ended"],
-        reason=reason if waits or (row["array_size"] and row["state"] not in JOB_FINAL) else None,
+        reason=reason if waits or _still_has(row, reason) else None,
         cause=Cause.model_validate_json(row["cause"]) if row["cause"] else None,
         array=_array_counts(row, counts or {}) if row["array_size"] is not None else None,
         parent=row["parent"],

@@ -25,8 +25,8 @@ _WAITS = ("BEGIN IMMEDIATE", "PRAGMA", "VACUUM")
 class _Connection(aiosqlite.Connection):
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         statement = args[0] if args and isinstance(args[0], str) else ""
-        cursors = isinstance(getattr(fn, "__self__", None), sqlite3.Cursor)  # one that is closed waits for nothing
-        waits = (fn.__name__ in _WAIT and not cursors) or statement.startswith(_WAITS)
+        of_cursor = isinstance(getattr(fn, "__self__", None), sqlite3.Cursor)  # its end waits for nothing
+        waits = (fn.__name__ in _WAIT and not of_cursor) or statement.startswith(_WAITS)
         if waits or not self._running or not self._connection:
             return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
         return fn(*args, **kwargs)

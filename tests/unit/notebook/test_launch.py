@@ -189,7 +189,8 @@ def test_options_become_the_contracts_fields(client, service, here, monkeypatch)
         after=["digits-7k3f9m", "fit-22a333:finished"],
         nodes_with=["zone=a"], topology="rack", extended=["rdma/hca=1"],
         tolerate=["team=vision:NoSchedule", "gpu"],
-        max_restarts=0, grace="30s", fence_after="10m", on_failure="fail_job", on_success="end_job", cluster="local",
+        max_restarts=0, grace="30s", fence_after="10m", on_failure="fail_job", on_success="end_job",
+        cluster="local",
     )  # fmt: skip
 
     sent = service.specs[0]
