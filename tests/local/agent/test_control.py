@@ -17,12 +17,15 @@ class Listener:
     def __init__(self) -> None:
         self.reports: list[dict[str, Any]] = []
         self.asked = 0
+        self.heard = 0.0  # when the last answered request was sent
+        self.answered: list[float | None] = []
 
     def another(self) -> Listener:
         return self
 
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
         self.reports.append(report)
+        self.heard = len(self.reports)
         return {"tag": "1", "execution": 1, "release": report["state"] == "exited"}
 
     def desired(self, tag: str, wait: float) -> dict[str, Any]:
@@ -39,7 +42,13 @@ def listener(monkeypatch) -> Listener:
 
 
 def a_control(listener: Listener) -> Control:
-    return Control(listener, usage=dict, heard=lambda wanted: None, died=lambda: None)  # type: ignore[arg-type]
+    return Control(
+        listener,  # type: ignore[arg-type]
+        usage=dict,
+        heard=lambda wanted: None,
+        died=lambda: None,
+        answered=listener.answered.append,
+    )
 
 
 def test_a_short_job_costs_one_report(listener):
@@ -51,6 +60,7 @@ def test_a_short_job_costs_one_report(listener):
 
     assert [report["state"] for report in listener.reports] == ["exited"]
     assert listener.asked == 0
+    assert listener.answered == [1]  # the keeper hears when it was sent
     assert one.wait(lambda wanted: bool(wanted.get("release")))["release"]
 
 
